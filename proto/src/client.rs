@@ -1,0 +1,151 @@
+//! Connect to usherd's socket, and be sure of who listens there before a byte is sent.
+//!
+//! One HTTP/2 connection straight over hyper: a command line makes one call, for which tonic's
+//! reconnecting, load-balancing channel would be the larger part of its run time.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixStream;
+use tonic::body::Body;
+
+use crate::v1::{admin_service_client::AdminServiceClient, token_service_client::TokenServiceClient};
+
+/// The socket of the system-wide daemon, the only one where root may be the server.
+pub const SYSTEM_SOCKET: &str = "/run/usher/usher.sock";
+
+/// How long connecting may take. A local socket answers at once unless its daemon is wedged.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No socket, or nobody listens on it.
+    #[error("usherd is not running: nobody listens on {}", path.display())]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Somebody else listens there. Nothing was sent.
+    #[error(
+        "{} is served by uid {found}, not by uid {expected}: nothing was sent; \
+         USHER_SERVER_UID names another server that you trust",
+        path.display()
+    )]
+    ForeignServer {
+        /// The socket.
+        path: PathBuf,
+        /// The uid of the process that listens.
+        found: u32,
+        /// The uid that was to be there.
+        expected: u32,
+    },
+    /// The socket took no connection in time.
+    #[error("usherd on {} takes no connection; is it overloaded or stopped?", path.display())]
+    Timeout {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("cannot connect to {}: {source}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What listens there does not speak HTTP/2.
+    #[error("what listens on {} does not speak gRPC", path.display())]
+    Protocol {
+        /// The socket.
+        path: PathBuf,
+        /// What hyper said.
+        source: hyper::Error,
+    },
+}
+
+/// One connection to usherd. Cheap to clone; its clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    sender: http2::SendRequest<Body>,
+}
+
+impl Connection {
+    /// Connects to `path`, where uid `server_uid` has to listen (on [`SYSTEM_SOCKET`] root may, too).
+    ///
+    /// Spawns a task that drives the connection: call it within a tokio runtime.
+    pub async fn open(path: &Path, server_uid: u32) -> Result<Self, ConnectError> {
+        let stream = tokio::time::timeout(CONNECT_DEADLINE, connect(path))
+            .await
+            .map_err(|_| ConnectError::Timeout { path: path.to_owned() })??;
+        let found =
+            stream.peer_cred().map_err(|source| ConnectError::Io { path: path.to_owned(), source })?.uid();
+        if found != server_uid && !(found == 0 && path == Path::new(SYSTEM_SOCKET)) {
+            return Err(ConnectError::ForeignServer { path: path.to_owned(), found, expected: server_uid });
+        }
+        let (sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|source| ConnectError::Protocol { path: path.to_owned(), source })?;
+        // Its error reaches the caller through the request that fails of it.
+        tokio::spawn(async move {
+            let _ = driver.await;
+        });
+        Ok(Self { sender })
+    }
+
+    /// A client of the token service.
+    pub fn tokens(&self) -> TokenServiceClient<Self> {
+        TokenServiceClient::with_origin(self.clone(), origin())
+    }
+
+    /// A client of the admin service.
+    pub fn admin(&self) -> AdminServiceClient<Self> {
+        AdminServiceClient::with_origin(self.clone(), origin())
+    }
+}
+
+/// What goes into `:scheme` and `:authority`; a Unix socket has no better name.
+fn origin() -> http::Uri {
+    http::Uri::from_static("http://localhost")
+}
+
+async fn connect(path: &Path) -> Result<UnixStream, ConnectError> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => return Ok(stream),
+            // The daemon's backlog is full (unix(7)): it is there, and busy.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                return Err(ConnectError::NotRunning { path: path.to_owned() });
+            }
+            Err(source) => return Err(ConnectError::Io { path: path.to_owned(), source }),
+        }
+    }
+}
+
+impl tower::Service<http::Request<Body>> for Connection {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.sender.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.sender.send_request(request))
+    }
+}

@@ -1,0 +1,118 @@
+//! How a failure crosses the socket: a gRPC status whose details name an [`ErrorReason`].
+//!
+//! The details are those of the gRPC error model (AIP-193): a `google.rpc.ErrorInfo` with the domain
+//! [`DOMAIN`], and a `google.rpc.RetryInfo` where a later try can succeed. Every gRPC language has a
+//! decoder for them.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+pub use crate::v1::ErrorReason;
+
+/// The domain of the `ErrorInfo`.
+pub const DOMAIN: &str = "usher.v1";
+
+/// What a client needs to know of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What to branch on.
+    pub reason: ErrorReason,
+    /// A sentence for people. Holds no secret.
+    pub message: String,
+    /// Facts by name: `profile`, `oauth_error`, `http_status`.
+    pub facts: HashMap<String, String>,
+    /// How long to wait before asking again can help.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without facts.
+    pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), facts: HashMap::new(), retry_after: None }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.facts.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The gRPC code of each reason.
+pub fn code(reason: ErrorReason) -> Code {
+    use ErrorReason as R;
+    match reason {
+        R::RequestInvalid => Code::InvalidArgument,
+        R::ProfileUnknown => Code::NotFound,
+        R::AccessDenied | R::ScopeNotAllowed | R::AudienceNotAllowed | R::UrlNotAllowed => {
+            Code::PermissionDenied
+        }
+        R::IdpUnreachable | R::IdpUnavailable | R::IdpAnswerInvalid => Code::Unavailable,
+        R::LoginNeeded => Code::Unauthenticated,
+        R::RateLimited => Code::ResourceExhausted,
+        R::DeadlineExceeded => Code::DeadlineExceeded,
+        R::ProfileAmbiguous
+        | R::ScopeNotGranted
+        | R::SecretUnavailable
+        | R::IdpRefused
+        | R::TokenRejected
+        | R::ConfigInvalid => Code::FailedPrecondition,
+        R::Internal | R::Unspecified => Code::Internal,
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, failure.facts);
+        if let Some(delay) = failure.retry_after {
+            details.set_retry_info(Some(delay));
+        }
+        Status::with_error_details(code(failure.reason), failure.message, details)
+    }
+}
+
+impl From<&Status> for Failure {
+    /// The failure in a status. A status that usherd did not make has the reason `Unspecified`.
+    fn from(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().filter(|info| info.domain == DOMAIN);
+        let reason = info
+            .and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)))
+            .unwrap_or_default();
+        Self {
+            reason,
+            message: status.message().to_owned(),
+            facts: info.map(|info| info.metadata.clone()).unwrap_or_default(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_wire() {
+        let sent = Failure {
+            retry_after: Some(Duration::from_secs(30)),
+            ..Failure::new(ErrorReason::IdpRefused, "the IdP refused the client")
+                .with("profile", "frontdoor")
+                .with("oauth_error", "invalid_client")
+        };
+        let status = Status::from(sent.clone());
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(Failure::from(&status), sent);
+    }
+
+    #[test]
+    fn a_foreign_status_has_no_reason() {
+        let failure = Failure::from(&Status::unimplemented("no such method"));
+        assert_eq!(failure.reason, ErrorReason::Unspecified);
+        assert_eq!(failure.message, "no such method");
+    }
+}
