@@ -1,1 +1,53 @@
-//! x
+//! `usher`, the command line: thin, on usherd's socket. No TLS, no HTTP client, one thread.
+//!
+//! - [`args`]: what can be typed, and its help texts
+//! - `command`: what each verb does, one file a command
+//! - `caller`: what the calling process gave us: its streams and its environment
+//! - `call`: one connection to usherd, with the caller's deadline
+//! - `error`: every way to fail, by what the user does next
+//! - `exit`: the one place where a failure becomes an exit code
+//! - `report`: how a failure is told, to people or as JSON
+//! - `time`: the clock, and durations as people read and write them
+
+use std::{ffi::OsString, io, process::ExitCode};
+
+use clap::Parser as _;
+
+pub mod args;
+mod call;
+mod caller;
+mod command;
+mod error;
+pub mod exit;
+#[cfg(test)]
+mod fake;
+mod report;
+mod time;
+
+pub use caller::Caller;
+pub use error::Error;
+
+/// Runs the command line `args` (the program's name first) on this process's streams.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut caller = Caller::new(&mut out, &mut err, &|name| std::env::var_os(name));
+    ExitCode::from(run(args, &mut caller))
+}
+
+/// Runs the command line `args` (the program's name first) for `caller` and returns the exit code.
+pub fn run(args: impl IntoIterator<Item = OsString>, caller: &mut Caller<'_>) -> u8 {
+    let outcome = match args::Args::try_parse_from(args) {
+        Ok(args) => command::run(args, caller),
+        Err(error) => report::usage(&error, caller),
+    };
+    match outcome.and_then(|code| caller.flush().map(|()| code)) {
+        Ok(code) => code,
+        Err(error) => {
+            report::failure(&error, caller);
+            exit::code(&error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

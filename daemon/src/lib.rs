@@ -1,1 +1,100 @@
-//! x
+//! usherd: the daemon that owns the secrets and the token cache.
+//!
+//! - [`config`]: TOML into validated, typed profiles; presets
+//! - [`domain`]: profile, scope, token, secret, time: plain data
+//! - [`token`]: the engine: one cache, one fetch for any number of callers, and the rules for both
+//! - [`idp`]: identity providers over HTTP
+//! - [`secret`]: where secrets come from
+//! - [`access`]: who is calling, and may they
+//! - [`rpc`]: the contract as it is served on the socket
+//! - [`os`]: listener, clocks, hardening, trusted files
+//! - [`lifecycle`]: configuration over time, signals
+//!
+//! `rpc -> token -> domain`; `idp` and `secret` implement `token`'s ports. Here they are put together.
+
+pub mod access;
+pub mod config;
+pub mod domain;
+pub mod idp;
+pub mod lifecycle;
+pub mod os;
+pub mod rpc;
+pub mod secret;
+pub mod token;
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use sd_notify::NotifyState;
+use secrecy::SecretString;
+use tokio::net::UnixListener;
+use tracing::info;
+
+use self::{
+    access::Policy,
+    config::Config,
+    lifecycle::{Configuration, Signals},
+    os::{clock::SystemClock, listener::Listener, random::SystemJitter},
+    rpc::serve::Limits,
+    token::{
+        name::Namer,
+        service::{Engine, Ports},
+    },
+};
+
+/// How long calls in flight may take after the shutdown began.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What [`run`] is given: all that was read and decided before anybody could call.
+pub struct Parts {
+    /// The configuration to begin with.
+    pub config: Config,
+    /// Where it comes from, for reloads.
+    pub config_path: PathBuf,
+    /// What `~` in it stands for.
+    pub home: Option<PathBuf>,
+    /// Secrets that were taken out of the environment.
+    pub environment: HashMap<String, SecretString>,
+    /// Whom to serve.
+    pub policy: Policy,
+    /// Connections at a time.
+    pub max_connections: usize,
+}
+
+/// Serves on `listener` until SIGTERM or SIGINT. Ready is told to the service manager (`sd_notify(3)`).
+pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
+    let signals = Signals::catch().context("cannot catch signals")?;
+    let clock = Arc::new(SystemClock);
+    let engine_ports = Ports {
+        clock: clock.clone(),
+        issuer: Arc::new(idp::HttpIssuer::new(clock)),
+        secrets: Arc::new(secret::Sources::new(parts.environment)),
+        jitter: Arc::new(SystemJitter::new()),
+    };
+    let namer = Namer::new().ok().context("the system has no random numbers")?;
+    let engine = Engine::new(engine_ports, namer);
+    let configuration =
+        Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.config).await;
+    let configuration = Arc::new(configuration);
+    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).context("cannot set up reflection")?;
+    let socket = listener.socket.try_clone().context("cannot set up the socket")?;
+    let socket = UnixListener::from_std(socket).context("cannot set up the socket")?;
+
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        socket = %listener.path().display(),
+        profiles = parts.config.profiles.len(),
+        "ready"
+    );
+    // Without a service manager there is nobody to tell.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let limits = Limits { connections: parts.max_connections, drain: DRAIN };
+    let shutdown = async {
+        signals.until_shutdown(&configuration).await;
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    };
+    rpc::serve::serve(socket, routes, parts.policy, limits, shutdown).await;
+    drop(listener);
+    info!("stopped");
+    Ok(())
+}

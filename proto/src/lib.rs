@@ -13,7 +13,14 @@ pub mod socket;
 pub mod version;
 
 /// Messages and services of the package `usher.v1`, generated.
-#[allow(missing_docs, clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated code")]
+#[allow(
+    missing_docs,
+    clippy::pedantic,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("usher.v1");
 

@@ -1,0 +1,115 @@
+//! `usher status --json`: everything in the answer; times as epoch seconds and, where one waits, time left.
+
+use prost_types::Timestamp;
+use serde::Serialize;
+use usher_proto::v1::{ErrorReason, ProfileStatus, StatusResponse, TokenStatus};
+
+use super::{some, state_word};
+
+#[derive(Serialize)]
+pub(super) struct Daemon<'a> {
+    version: &'a str,
+    pid: u32,
+    started_at: Option<i64>,
+    config_path: &'a str,
+    config_error: Option<&'a str>,
+    config_loaded_at: Option<i64>,
+    profiles: Vec<Profile<'a>>,
+}
+
+#[derive(Serialize)]
+struct Profile<'a> {
+    name: &'a str,
+    preset: Option<&'a str>,
+    grant: &'a str,
+    token_url: Option<&'a str>,
+    scopes: &'a [String],
+    urls: &'a [String],
+    long_lived: bool,
+    allows_loopback_http: bool,
+    secret_source: Option<&'a str>,
+    secret_error: Option<&'a str>,
+    tokens: Vec<Token<'a>>,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "its keys are those of the contract")]
+struct Token<'a> {
+    audience: Option<&'a str>,
+    scopes: &'a [String],
+    state: &'static str,
+    expires_at: Option<i64>,
+    expires_in: Option<i64>,
+    token_id: Option<&'a str>,
+    last_used_at: Option<i64>,
+    fetched: u64,
+    failed: u64,
+    served: u64,
+    last_error: Option<&'a str>,
+    last_error_reason: Option<&'static str>,
+    retry_at: Option<i64>,
+    retry_in: Option<i64>,
+    budget_left: u32,
+}
+
+impl<'a> Daemon<'a> {
+    pub(super) fn of(answer: &'a StatusResponse, now: i64) -> Self {
+        Self {
+            version: &answer.version,
+            pid: answer.pid,
+            started_at: seconds(answer.started_at),
+            config_path: &answer.config_path,
+            config_error: some(&answer.config_error),
+            config_loaded_at: seconds(answer.config_loaded_at),
+            profiles: answer.profiles.iter().map(|profile| Profile::of(profile, now)).collect(),
+        }
+    }
+}
+
+impl<'a> Profile<'a> {
+    fn of(profile: &'a ProfileStatus, now: i64) -> Self {
+        Self {
+            name: &profile.name,
+            preset: some(&profile.preset),
+            grant: &profile.grant,
+            token_url: some(&profile.token_url),
+            scopes: &profile.scopes,
+            urls: &profile.urls,
+            long_lived: profile.long_lived,
+            allows_loopback_http: profile.allows_loopback_http,
+            secret_source: some(&profile.secret_source),
+            secret_error: some(&profile.secret_error),
+            tokens: profile.tokens.iter().map(|token| Token::of(token, now)).collect(),
+        }
+    }
+}
+
+impl<'a> Token<'a> {
+    fn of(token: &'a TokenStatus, now: i64) -> Self {
+        let left = |at: i64| at.saturating_sub(now).max(0);
+        let (expires_at, retry_at) = (seconds(token.expires_at), seconds(token.retry_at));
+        let reason = token.last_error_reason();
+        Self {
+            audience: some(&token.audience),
+            scopes: &token.scopes,
+            state: state_word(token.state()),
+            expires_at,
+            expires_in: expires_at.map(left),
+            token_id: some(&token.token_id),
+            last_used_at: seconds(token.last_used_at),
+            fetched: token.fetched,
+            failed: token.failed,
+            served: token.served,
+            last_error: some(&token.last_error),
+            last_error_reason: (reason != ErrorReason::Unspecified)
+                .then(|| reason.as_str_name().trim_start_matches("ERROR_REASON_")),
+            retry_at,
+            retry_in: retry_at.map(left),
+            budget_left: token.budget_left,
+        }
+    }
+}
+
+fn seconds(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| at.seconds)
+}

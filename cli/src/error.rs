@@ -1,0 +1,201 @@
+//! Every way to fail, by what the user does next, and the hint that says it.
+
+use std::{io, time::Duration};
+
+use tonic::{Code, Status};
+use usher_proto::{
+    client::ConnectError,
+    error::{ErrorReason, Failure},
+    socket::PathError,
+};
+
+use crate::time::human;
+
+/// Why a command failed. Its text says what happened, [`Error::hint`] what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line asks for what cannot be done: it has to be written otherwise.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong with it.
+        message: String,
+        /// What to write.
+        hint: Option<String>,
+    },
+    /// clap refused the command line. Its text is complete, hints included.
+    #[error("{0}")]
+    Syntax(String),
+    /// An environment variable has to be set otherwise.
+    #[error("{0}")]
+    Environment(String),
+    /// No place for the socket.
+    #[error(transparent)]
+    Socket(#[from] PathError),
+    /// usherd has to be started, or is not to be trusted.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// usherd said no, and why.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+    /// What answered gave no reason of the contract: the transport, or another usherd.
+    #[error("{message}")]
+    Foreign {
+        /// The gRPC code.
+        code: Code,
+        /// What it said.
+        message: String,
+    },
+    /// Wait longer, or see what usherd is doing.
+    #[error("no answer from usherd within {}", human(*.0))]
+    Deadline(Duration),
+    /// The answer cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Output(io::Error),
+    /// curl is missing or cannot be run.
+    #[error("cannot run curl: {0}")]
+    Curl(io::Error),
+    /// The operating system refused something that ought to work.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// usherd's answer cannot be used.
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl Error {
+    /// A command line that has to be written otherwise, as `hint` says.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// What to do next, where that does not follow from the message.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Connect(ConnectError::NotRunning { .. }) => {
+                Some("start it: `systemctl --user start usherd`, or `usherd &`".to_owned())
+            }
+            Self::Connect(ConnectError::Protocol { .. }) => {
+                Some("USHER_SOCKET has to name usherd's socket".to_owned())
+            }
+            Self::Refused(failure) => hint_by_reason(failure),
+            Self::Foreign { code: Code::Unimplemented, .. } => {
+                Some("usherd is older than usher: restart it; `usher --version` shows both".to_owned())
+            }
+            Self::Foreign { code: Code::DeadlineExceeded | Code::Cancelled, .. } | Self::Deadline(_) => {
+                Some("ask again, or wait longer with --timeout".to_owned())
+            }
+            Self::Foreign { .. } => {
+                Some("see whether usherd is well: `usher status`, and its log".to_owned())
+            }
+            Self::Curl(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some("install curl, or add its directory to PATH".to_owned())
+            }
+            Self::Syntax(_)
+            | Self::Environment(_)
+            | Self::Socket(_)
+            | Self::Connect(_)
+            | Self::Output(_)
+            | Self::Curl(_)
+            | Self::System { .. }
+            | Self::Answer(_) => None,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let failure = Failure::from(&status);
+        if failure.reason != ErrorReason::Unspecified {
+            return Self::Refused(failure);
+        }
+        // A source is only there if this side made the status up, from what the transport said.
+        let message = match std::error::Error::source(&status) {
+            Some(source) => format!("the connection to usherd broke off: {source}"),
+            None if status.message().is_empty() => format!("usherd answered {:?}", status.code()),
+            None => format!("usherd answered {:?}: {}", status.code(), status.message()),
+        };
+        Self::Foreign { code: status.code(), message }
+    }
+}
+
+fn hint_by_reason(failure: &Failure) -> Option<String> {
+    use ErrorReason as R;
+    let profile = failure.facts.get("profile").map(String::as_str).unwrap_or_default();
+    let status =
+        if profile.is_empty() { "usher status".to_owned() } else { format!("usher status {profile}") };
+    let again = failure.retry_after.map(|delay| format!("try again in {}", whole_seconds(delay)));
+    match failure.reason {
+        R::ProfileUnknown => Some("`usher status` lists the profiles".to_owned()),
+        R::ProfileAmbiguous => Some("name the profile, or set USHER_PROFILE".to_owned()),
+        R::ScopeNotAllowed | R::AudienceNotAllowed | R::UrlNotAllowed => {
+            Some(format!("`{status} --json` shows what the profile allows; its configuration decides"))
+        }
+        R::ScopeNotGranted => {
+            Some("ask for fewer scopes, or have the IdP grant them to this client".to_owned())
+        }
+        R::SecretUnavailable => Some(format!("`{status}` shows where the secret is read from")),
+        R::IdpUnreachable | R::IdpUnavailable | R::RateLimited => {
+            Some(again.unwrap_or_else(|| format!("`{status}` shows when usherd asks the IdP again")))
+        }
+        R::IdpAnswerInvalid => Some(format!("check the profile's token URL: `{status} --json` shows it")),
+        R::IdpRefused => Some(match again {
+            Some(again) => format!("correct the profile or its secret, then `usher reload`; else {again}"),
+            None => "correct the profile or its secret, then `usher reload`".to_owned(),
+        }),
+        R::TokenRejected => {
+            Some("make a new token where this one came from, store it, then `usher reload`".to_owned())
+        }
+        R::DeadlineExceeded => {
+            Some("usherd goes on fetching: ask again, or wait longer with --timeout".to_owned())
+        }
+        R::ConfigInvalid => {
+            Some("what ran before still runs; correct the file, then `usher reload`".to_owned())
+        }
+        R::Internal => Some("usherd's log says more".to_owned()),
+        R::RequestInvalid | R::AccessDenied | R::LoginNeeded | R::Unspecified => again,
+    }
+}
+
+/// Rounded up: who comes back a moment too early is sent away once more.
+fn whole_seconds(delay: Duration) -> String {
+    human(Duration::from_secs(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(reason: ErrorReason, retry_after: Option<Duration>) -> Error {
+        let failure = Failure { retry_after, ..Failure::new(reason, "it says").with("profile", "frontdoor") };
+        Error::from(Status::from(failure))
+    }
+
+    #[test]
+    fn the_hint_says_when_to_come_back() {
+        let error = refused(ErrorReason::RateLimited, Some(Duration::from_millis(27_300)));
+        assert_eq!(error.to_string(), "it says");
+        assert_eq!(error.hint().as_deref(), Some("try again in 28s"));
+        let error = refused(ErrorReason::IdpUnreachable, None);
+        assert!(error.hint().unwrap().contains("usher status frontdoor"));
+    }
+
+    #[test]
+    fn a_status_without_a_reason_keeps_its_words() {
+        let error = Error::from(Status::unimplemented("no such method"));
+        assert!(error.to_string().contains("no such method"));
+        assert!(error.hint().unwrap().contains("restart"));
+    }
+
+    #[test]
+    fn no_daemon_says_how_to_start_one() {
+        let error = Error::from(ConnectError::NotRunning { path: "/run/usher.sock".into() });
+        assert!(error.to_string().contains("/run/usher.sock"));
+        assert!(error.hint().unwrap().contains("systemctl --user start usherd"));
+    }
+}

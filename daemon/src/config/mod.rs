@@ -1,0 +1,80 @@
+//! The configuration: TOML into validated, typed profiles, without side effects.
+//!
+//! - [`parse`]: the whole of it, or a [`Report`] of everything that is wrong
+//! - [`preset`]: what a profile need not say, as data files
+//!
+//! Secrets are not here: a configuration holds references to them and never a secret itself.
+
+pub mod preset;
+mod profile;
+mod report;
+mod secret_ref;
+mod section;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use toml::de::DeTable;
+
+pub use self::report::{Problem, Report};
+use self::section::{Document, Section};
+use crate::domain::profile::Profile;
+
+/// A valid configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, Arc<Profile>>,
+    /// The profile that is meant when a caller names none.
+    pub default_profile: Option<String>,
+}
+
+/// What paths in the configuration are relative to.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The configuration's own directory.
+    pub directory: PathBuf,
+    /// What `~` stands for.
+    pub home: Option<PathBuf>,
+}
+
+/// Parses and validates the text of the file at `path`. All of its mistakes are in the report.
+pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Config, Report> {
+    let document = Document::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let well_formed = errors.is_empty();
+    for error in errors {
+        // Only the message: the parser's own rendering quotes the line, which may hold a secret.
+        document.problem(error.span(), "", error.message());
+    }
+    let config = read(&Section::new(&document, "", 0..0, root.get_ref()), context);
+    let mut problems = document.into_problems();
+    if !well_formed {
+        // What the parser could not make out says nothing about what the table lacks.
+        problems.retain(|problem| problem.key.is_empty() || !problem.message.starts_with("is missing"));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(Report { path: path.to_owned(), problems }) }
+}
+
+fn read(root: &Section<'_>, context: &Context) -> Config {
+    let mut profiles = BTreeMap::new();
+    for (name, section) in root.tables("profile") {
+        if let Some(profile) = profile::read(name, section, context) {
+            profiles.insert(name.to_owned(), Arc::new(profile));
+        }
+    }
+    let default_profile = root.string("default_profile");
+    if let Some(name) = &default_profile
+        && !root.tables("profile").iter().any(|(known, _)| known == name)
+    {
+        root.problem("default_profile", format!("there is no [profile.{name}]"));
+    }
+    root.finish();
+    Config { profiles, default_profile }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A `[profile.NAME]` table into a [`Profile`].
+
+use std::{sync::Arc, time::Duration};
+
+use ::url::Url;
+
+use super::{Context, preset, secret_ref, section::Section};
+use crate::domain::{
+    profile::{
+        BasicEncoding, Body, ClientAuth, ClientCredentials, Grant, Profile, RequestLimit, StaticToken,
+    },
+    scope::ScopeSet,
+    url::{self, UrlPrefix},
+};
+
+/// What a token response without `expires_in` means unless the profile says more.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+/// Token lifetimes are clamped to this, given or default.
+const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most requests that a limit can count: each costs memory.
+const MAX_REQUESTS: u32 = 10_000;
+
+#[derive(Clone, Copy)]
+enum GrantName {
+    ClientCredentials,
+    Static,
+}
+
+/// Reads a profile. None if anything in it is wrong, all of which is then in the section's document.
+pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> Option<Profile> {
+    if !is_name(name) {
+        section.problem("", "a profile's name is up to 64 letters, digits, dots, dashes and underscores");
+    }
+    let preset_name = section.string("preset").unwrap_or_else(|| preset::DEFAULT.to_owned());
+    if let Some(preset) = preset::find(&preset_name) {
+        section.fill_from(preset);
+    } else {
+        let known: Vec<_> = preset::all().iter().map(|preset| preset.name).collect();
+        section.problem("preset", format!("{preset_name:?} is not a preset; there are {}", known.join(", ")));
+        return None;
+    }
+
+    let allow_loopback_http = section.boolean("allow_loopback_http");
+    let grant = section.choice(
+        "grant",
+        &[("client_credentials", GrantName::ClientCredentials), ("static", GrantName::Static)],
+    );
+    let grant = match grant {
+        Some(GrantName::ClientCredentials) => client_credentials(&section, context, allow_loopback_http),
+        Some(GrantName::Static) => static_token(&section, context),
+        None => None,
+    };
+    let scopes = scopes(&section, "scopes");
+    let default_scopes = scopes_within(&section, "default_scopes", scopes.as_ref());
+    let audience = section.string("audience").map(Arc::from);
+    let audiences = section.strings("audiences").unwrap_or_default().into_iter().map(Arc::from).collect();
+    let base_url =
+        section.string("base_url").and_then(|text| prefix(&section, "base_url", &text, allow_loopback_http));
+    let urls = if section.has("base_url") && !section.has("urls") {
+        let _ = section.strings("urls");
+        Some(base_url.iter().cloned().collect())
+    } else {
+        let urls = section.strings("urls").unwrap_or_default();
+        urls.iter()
+            .map(|text| prefix(&section, "urls", text, allow_loopback_http))
+            .collect::<Option<Vec<_>>>()
+    };
+    if let (Some(base), Some(urls)) = (&base_url, &urls)
+        && !url::canonical(&base.to_string(), true)
+            .is_ok_and(|base| urls.iter().any(|prefix| prefix.covers(&base)))
+    {
+        section.problem("base_url", "lies outside of urls, so that the token could not be presented there");
+    }
+    section.finish();
+    Some(Profile {
+        name: name.to_owned(),
+        preset: preset_name,
+        grant: grant?,
+        scopes: scopes?,
+        default_scopes: default_scopes?,
+        audience,
+        audiences,
+        base_url,
+        urls: urls?,
+        allow_loopback_http,
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && !name.starts_with(['-', '.'])
+}
+
+fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) -> Option<Grant> {
+    let token_url = section
+        .required("token_url", "the IdP's token endpoint, https://...")
+        .and_then(|text| token_url(section, &text, loopback));
+    let client_id = section.required("client_id", "the identifier that the IdP gave your client");
+    let client_secret = secret_ref::read(section, "client_secret", context);
+    let body = section.choice("body", &[("json", Body::Json), ("form", Body::Form)]);
+    let client_auth =
+        section.choice("client_auth", &[("body", ClientAuth::Body), ("basic", ClientAuth::Basic)]);
+    let ca_file = section.string("ca_file").map(|text| secret_ref::path(section, "ca_file", &text, context));
+    let default_lifetime = section.string("default_lifetime").map(|text| lifetime(section, &text));
+    let max_token_requests = section.string("max_token_requests").map(|text| request_limit(section, &text));
+    Some(Grant::ClientCredentials(Box::new(ClientCredentials {
+        token_url: token_url?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        body: body?,
+        client_auth: client_auth?,
+        ca_file: transpose(ca_file)?,
+        default_lifetime: transpose(default_lifetime)?.unwrap_or(DEFAULT_LIFETIME),
+        max_token_requests: transpose(max_token_requests)?,
+    })))
+}
+
+/// `Some(None)`, given and wrong, becomes `None`; the problem is noted already.
+#[expect(clippy::option_option, reason = "not given, given and wrong, given and right")]
+fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    value.map_or(Some(None), |value| value.map(Some))
+}
+
+fn static_token(section: &Section<'_>, context: &Context) -> Option<Grant> {
+    let account_id = section.required("account_id", "the identifier of the API account");
+    let api_token = secret_ref::read(section, "api_token", context);
+    let encoding =
+        section.choice("encoding", &[("raw", BasicEncoding::Raw), ("base64", BasicEncoding::Base64)]);
+    if let Some(id) = &account_id
+        && !id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
+    {
+        section.problem("account_id", "has characters that cannot stand before the colon of a Basic header");
+        return None;
+    }
+    Some(Grant::Static(StaticToken { account_id: account_id?, api_token: api_token?, encoding: encoding? }))
+}
+
+fn token_url(section: &Section<'_>, text: &str, loopback: bool) -> Option<Url> {
+    match url::canonical(text, loopback) {
+        Ok(url) if url.fragment().is_some() => {
+            section.problem("token_url", "has a fragment (RFC 6749 section 3.2)");
+        }
+        Ok(url) => return Some(url),
+        Err(error) => section.problem("token_url", error.to_string()),
+    }
+    None
+}
+
+fn prefix(section: &Section<'_>, key: &str, text: &str, loopback: bool) -> Option<UrlPrefix> {
+    UrlPrefix::new(text, loopback).map_err(|error| section.problem(key, format!("{text:?} {error}"))).ok()
+}
+
+fn scopes(section: &Section<'_>, key: &str) -> Option<ScopeSet> {
+    ScopeSet::new(section.strings(key).unwrap_or_default())
+        .map_err(|error| section.problem(key, error.to_string()))
+        .ok()
+}
+
+fn scopes_within(section: &Section<'_>, key: &str, all: Option<&ScopeSet>) -> Option<ScopeSet> {
+    if !section.has(key) {
+        let _ = section.strings(key);
+        return all.cloned();
+    }
+    let some = scopes(section, key)?;
+    if let Some(scope) = some.first_not_in(all?) {
+        section.problem(key, format!("{scope:?} is not one of the profile's scopes"));
+        return None;
+    }
+    Some(some)
+}
+
+fn lifetime(section: &Section<'_>, text: &str) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(span) if !span.is_zero() && span <= MAX_LIFETIME => return Some(span),
+        Ok(_) => section.problem("default_lifetime", "must be more than nothing and at most 24h"),
+        Err(_) => section.problem("default_lifetime", "is no duration; write one such as \"10m\""),
+    }
+    None
+}
+
+fn request_limit(section: &Section<'_>, text: &str) -> Option<RequestLimit> {
+    let limit = text.split_once('/').and_then(|(requests, window)| {
+        let limit = RequestLimit {
+            requests: requests.trim().parse().ok()?,
+            window: humantime::parse_duration(window.trim()).ok()?,
+        };
+        ((1..=MAX_REQUESTS).contains(&limit.requests) && !limit.window.is_zero()).then_some(limit)
+    });
+    if limit.is_none() {
+        section.problem(
+            "max_token_requests",
+            "is no limit; write how many in how long, such as \"10/8h\" (at most 10000)",
+        );
+    }
+    limit
+}

@@ -1,0 +1,236 @@
+//! One table of the file, read key by key: types are checked, mistakes collected, and keys that nobody
+//! asked for reported at the end.
+
+use std::{cell::RefCell, ops::Range};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{preset::Preset, report::Problem};
+
+/// A configuration's text, and what was found wrong with it so far.
+pub(super) struct Document<'a> {
+    text: &'a str,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, problems: RefCell::default() }
+    }
+
+    /// Notes a problem at a place in the text.
+    pub(super) fn problem(
+        &self,
+        span: Option<Range<usize>>,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        let line =
+            span.and_then(|span| self.text.get(..span.start)).map(|before| 1 + before.matches('\n').count());
+        self.problems.borrow_mut().push(Problem { line, key: key.into(), message: message.into() });
+    }
+
+    /// All problems, in the order of the file.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        problems.dedup();
+        problems
+    }
+}
+
+/// A table of the document. What a profile does not say, its preset does.
+pub(super) struct Section<'a> {
+    document: &'a Document<'a>,
+    name: String,
+    span: Range<usize>,
+    table: &'a DeTable<'a>,
+    preset: Option<&'static Preset>,
+    asked: RefCell<Vec<String>>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(
+        document: &'a Document<'a>,
+        name: impl Into<String>,
+        span: Range<usize>,
+        table: &'a DeTable<'a>,
+    ) -> Self {
+        Self { document, name: name.into(), span, table, preset: None, asked: RefCell::default() }
+    }
+
+    /// From now on keys that the table lacks are taken from `preset`, whose variables are keys, too.
+    pub(super) fn fill_from(&mut self, preset: &'static Preset) {
+        self.preset = Some(preset);
+        self.asked.borrow_mut().extend(preset.variables.keys().cloned());
+    }
+
+    /// Notes a problem with a key's value.
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+        let span = self.table.get(key).map_or_else(|| self.span.clone(), toml::Spanned::span);
+        self.document.problem(Some(span), self.full(key), message);
+    }
+
+    fn full(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn value(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.table.get(key).map(toml::Spanned::get_ref)
+    }
+
+    /// Whether the table itself, not its preset, has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A string.
+    pub(super) fn string(&self, key: &str) -> Option<String> {
+        let Some(value) = self.value(key) else {
+            return self.fill_in(self.preset?.strings.get(key)?);
+        };
+        let text = value.as_str();
+        if text.is_none() {
+            self.problem(key, format!("is {}; write a string in quotes", a(value.type_str())));
+        }
+        text.map(str::to_owned)
+    }
+
+    /// A string that has to be there.
+    pub(super) fn required(&self, key: &str, about: &str) -> Option<String> {
+        let text = self.string(key);
+        match &text {
+            None if !self.has(key) && !self.preset.is_some_and(|preset| preset.strings.contains_key(key)) => {
+                self.problem(key, format!("is missing: {about}"));
+            }
+            Some(text) if text.is_empty() => self.problem(key, format!("is empty: {about}")),
+            _ => return text,
+        }
+        None
+    }
+
+    /// A preset's string, with the profile's variables in the place of `{name}`.
+    fn fill_in(&self, template: &str) -> Option<String> {
+        let mut text = template.to_owned();
+        for (name, variable) in &self.preset?.variables {
+            let place = format!("{{{name}}}");
+            if !text.contains(&place) {
+                continue;
+            }
+            let value =
+                self.required(name, &format!("{}, such as {:?}", variable.about, variable.example))?;
+            if !is_host(&value) {
+                self.problem(name, format!("is no domain; write it alone, such as {:?}", variable.example));
+                return None;
+            }
+            text = text.replace(&place, &value);
+        }
+        Some(text)
+    }
+
+    /// A list of strings.
+    pub(super) fn strings(&self, key: &str) -> Option<Vec<String>> {
+        let Some(value) = self.value(key) else {
+            return self.preset?.lists.get(key).cloned();
+        };
+        let list = value.as_array().and_then(|array| {
+            array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        if list.is_none() {
+            self.problem(key, format!("is no list of strings; write {key} = [\"...\", \"...\"]"));
+        }
+        list
+    }
+
+    /// `true` or `false`; false if it is not there.
+    pub(super) fn boolean(&self, key: &str) -> bool {
+        let Some(value) = self.value(key) else { return false };
+        let boolean = value.as_bool();
+        if boolean.is_none() {
+            self.problem(key, format!("is {}; write true or false", a(value.type_str())));
+        }
+        boolean.unwrap_or(false)
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.string(key)?;
+        let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+            self.problem(key, format!("must be {}", words.join(" or ")));
+        }
+        found
+    }
+
+    /// A table within this one, in which `key` may be any.
+    pub(super) fn tables(&self, key: &str) -> Vec<(&'a str, Section<'a>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = value.as_table() else {
+            self.problem(key, format!("is {}; write [{key}.NAME] and its keys below", a(value.type_str())));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in table {
+            let full = format!("{}.{}", self.full(key), name.get_ref());
+            match value.get_ref().as_table() {
+                Some(table) => {
+                    let section = Section::new(self.document, full, name.span(), table);
+                    sections.push((name.get_ref().as_ref(), section));
+                }
+                None => self.document.problem(
+                    Some(value.span()),
+                    full,
+                    format!("is {}; write [{key}.NAME] and its keys below", a(value.get_ref().type_str())),
+                ),
+            }
+        }
+        sections
+    }
+
+    /// The table of a single-key choice such as `{ file = "..." }`.
+    pub(super) fn inline_table(&self, key: &str) -> Option<Result<Section<'a>, &'static str>> {
+        let value = self.value(key)?;
+        let span = self.table.get(key).map_or(0..0, toml::Spanned::span);
+        Some(match value.as_table() {
+            Some(table) => Ok(Section::new(self.document, self.full(key), span, table)),
+            None => Err(value.type_str()),
+        })
+    }
+
+    /// Reports the keys that nobody asked for, each with the one it may have been meant to be.
+    pub(super) fn finish(&self) {
+        let asked = self.asked.borrow();
+        for (key, value) in self.table {
+            let key = key.get_ref().as_ref();
+            if asked.iter().any(|known| known == key) {
+                continue;
+            }
+            let close = asked
+                .iter()
+                .map(|known| (strsim::jaro_winkler(known, key), known))
+                .max_by(|(one, _), (other, _)| one.total_cmp(other))
+                .filter(|(likeness, _)| *likeness > 0.84);
+            let hint = match close {
+                Some((_, known)) => format!("is not a key here; did you mean {known}?"),
+                None => "is not a key here".to_owned(),
+            };
+            self.document.problem(Some(value.span()), self.full(key), hint);
+        }
+    }
+}
+
+/// "a string", "an array".
+fn a(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'i', 'o', 'e']) { "an" } else { "a" };
+    format!("{article} {noun}")
+}
+
+/// `host` or `host:port`, nothing that could turn into another part of a URL.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
+}

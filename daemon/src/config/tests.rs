@@ -1,0 +1,165 @@
+//! What a configuration's author sees.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::{
+    profile::{BasicEncoding, Body, ClientAuth, Grant},
+    secret::SecretRef,
+};
+
+fn check(text: &str) -> Result<Config, String> {
+    let context = Context { directory: "/etc/usher".into(), home: Some("/home/u".into()) };
+    parse(text, Path::new("/etc/usher/config.toml"), &context).map_err(|report| report.to_string())
+}
+
+fn problems(text: &str) -> String {
+    check(text).expect_err("this configuration is wrong")
+}
+
+#[test]
+fn the_guides_oauth_client_needs_four_lines() {
+    let config = check(
+        r#"
+        [profile.frontdoor]
+        preset = "netfoundry-frontdoor"
+        idp = "acme.example.com"
+        client_id = "id"
+        client_secret = { file = "/run/secrets/frontdoor" }
+        "#,
+    )
+    .unwrap();
+    let profile = &config.profiles["frontdoor"];
+    let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
+    assert_eq!(grant.token_url.as_str(), "https://acme.example.com/oauth/token");
+    assert_eq!((grant.body, grant.client_auth), (Body::Json, ClientAuth::Body));
+    assert_eq!(grant.client_secret, SecretRef::File("/run/secrets/frontdoor".into()));
+    assert_eq!(profile.audience.as_deref(), Some("https://gateway.production.netfoundry.io/frontdoor"));
+    assert_eq!(profile.default_scopes.to_string(), "frontdoor.read frontdoor.write");
+}
+
+#[test]
+fn the_profile_wins_over_its_preset() {
+    let config = check(
+        r#"
+        default_profile = "a"
+        [profile.a]
+        preset = "netfoundry-frontdoor"
+        token_url = "https://idp.example.com/t"
+        client_id = "id"
+        client_secret = { env = "SECRET" }
+        scopes = ["a", "b"]
+        default_scopes = ["b"]
+        base_url = "https://api.example.com/v1"
+        max_token_requests = "10/8h"
+        default_lifetime = "5m"
+        ca_file = "ca.pem"
+        [profile.b]
+        preset = "netfoundry-api-token"
+        account_id = "acc"
+        api_token = { file = "~/token" }
+        encoding = "base64"
+        "#,
+    )
+    .unwrap();
+    let profile = &config.profiles["a"];
+    let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
+    assert_eq!(grant.token_url.as_str(), "https://idp.example.com/t");
+    assert_eq!(grant.client_secret, SecretRef::Env("SECRET".into()));
+    assert_eq!(grant.ca_file.as_deref(), Some(Path::new("/etc/usher/ca.pem")));
+    assert_eq!(grant.default_lifetime, Duration::from_secs(300));
+    let limit = grant.max_token_requests.unwrap();
+    assert_eq!((limit.requests, limit.window), (10, Duration::from_secs(8 * 3600)));
+    assert_eq!(profile.default_scopes.to_string(), "b");
+    assert_eq!(profile.urls.len(), 1, "urls default to base_url, not to the preset's");
+    assert_eq!(profile.urls[0].to_string(), "https://api.example.com/v1");
+    let Grant::Static(grant) = &config.profiles["b"].grant else { panic!("not static") };
+    assert_eq!(grant.encoding, BasicEncoding::Base64);
+    assert_eq!(grant.api_token, SecretRef::File("/home/u/token".into()));
+}
+
+#[test]
+fn every_mistake_is_in_one_report_with_line_and_key() {
+    let report = problems(
+        r#"default_profile = "frontdor"
+[profile.frontdoor]
+preset = "netfoundry-frontdoor"
+idp = "https://acme.example.com"
+client_secret = "hunter2-CANARY"
+scope = ["frontdoor.read"]
+default_scopes = ["other"]
+body = "xml"
+max_token_requests = 10
+"#,
+    );
+    for expected in [
+        "/etc/usher/config.toml has 8 problems:",
+        "line 1: default_profile: there is no [profile.frontdor]",
+        "line 2: profile.frontdoor.client_id: is missing",
+        "line 4: profile.frontdoor.idp: is no domain; write it alone, such as \"acme.example.com\"",
+        "line 5: profile.frontdoor.client_secret: holds a value where a reference belongs",
+        "client_secret = { file = \"/path/to/it\" }",
+        "line 6: profile.frontdoor.scope: is not a key here; did you mean scopes?",
+        "line 7: profile.frontdoor.default_scopes: \"other\" is not one of the profile's scopes",
+        "line 8: profile.frontdoor.body: must be \"json\" or \"form\"",
+        "line 9: profile.frontdoor.max_token_requests: is an integer; write a string in quotes",
+    ] {
+        assert!(report.contains(expected), "{expected:?} is not in\n{report}");
+    }
+    assert!(!report.contains("CANARY"), "{report}");
+}
+
+#[test]
+fn a_syntax_error_names_its_line_and_quotes_nothing() {
+    let report = problems("[profile.a]\npreset = \"oauth2\"\nclient_secret = \"CANARY\nclient_id = \"x\"\n");
+    assert!(report.contains("line 3: "), "{report}");
+    assert!(!report.contains("CANARY"), "{report}");
+    let report = problems("[profile.a]\nclient_id = \"x\"\nclient_id = \"CANARY\"\n");
+    assert!(report.contains("line 3: duplicate key"), "{report}");
+    assert!(!report.contains("CANARY"), "{report}");
+}
+
+#[test]
+fn what_cannot_be_safe_is_refused() {
+    let with =
+        |line: &str| format!("[profile.a]\nclient_id = \"x\"\nclient_secret = {{ env = \"S\" }}\n{line}\n");
+    for (line, expected) in [
+        (
+            "token_url = \"http://idp.example.com/t\"",
+            "line 4: profile.a.token_url: may be http only for a loopback",
+        ),
+        ("token_url = \"http://127.0.0.1/t\"", "needs allow_loopback_http = true"),
+        ("token_url = \"https://u:p@idp.example.com/t\"", "has a user name or password in it"),
+        (
+            "token_url = \"https://idp.example.com/t\"\nurls = [\"http://api.example.com\"]",
+            "may be http only",
+        ),
+        (
+            "token_url = \"https://i.example/t\"\nbase_url = \"https://a.example/\"\nurls = [\"https://b.example/\"]",
+            "base_url: lies outside of urls",
+        ),
+        ("token_url = \"https://i.example/t\"\nmax_token_requests = \"0/1h\"", "is no limit"),
+        ("token_url = \"https://i.example/t\"\ndefault_lifetime = \"25h\"", "at most 24h"),
+        ("preset = \"netfoundry-frontdor\"", "is not a preset; there are netfoundry-api-token, "),
+    ] {
+        let report = problems(&with(line));
+        assert!(report.contains(expected), "{expected:?} is not in\n{report}");
+    }
+    let both = problems(
+        "[profile.a]\ntoken_url = \"https://i.example/t\"\nclient_id = \"x\"\nclient_secret = { env = \"S\", file = \"/f\" }\n",
+    );
+    assert!(both.contains("must name exactly one source"), "{both}");
+}
+
+#[test]
+fn keys_of_another_grant_are_unknown() {
+    let report = problems(
+        "[profile.a]\npreset = \"netfoundry-api-token\"\naccount_id = \"x\"\napi_token = { env = \"T\" }\nclient_id = \"y\"\n",
+    );
+    assert!(report.contains("line 5: profile.a.client_id: is not a key here"), "{report}");
+}
+
+#[test]
+fn an_empty_file_has_no_profiles() {
+    assert_eq!(check(""), Ok(Config::default()));
+}

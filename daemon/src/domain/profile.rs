@@ -1,0 +1,135 @@
+//! A profile: who is the client, where its tokens come from, and what they are for.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use url::Url;
+
+use super::{scope::ScopeSet, secret::SecretRef, url::UrlPrefix};
+
+/// A profile of the configuration, validated, with its preset filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The preset that filled it.
+    pub preset: String,
+    /// How its tokens are obtained.
+    pub grant: Grant,
+    /// The most anyone may ask for.
+    pub scopes: ScopeSet,
+    /// What is asked for when the caller names none.
+    pub default_scopes: ScopeSet,
+    /// What is asked for when the caller names none.
+    pub audience: Option<Arc<str>>,
+    /// The other audiences that a caller may name.
+    pub audiences: Vec<Arc<str>>,
+    /// What paths are relative to.
+    pub base_url: Option<UrlPrefix>,
+    /// Where the token may be presented.
+    pub urls: Vec<UrlPrefix>,
+    /// http to a literal loopback address is allowed.
+    pub allow_loopback_http: bool,
+}
+
+impl Profile {
+    /// The length of the longest of `urls` that covers `url`; none if the token has no business there.
+    pub fn covers(&self, url: &Url) -> Option<usize> {
+        self.urls.iter().filter(|prefix| prefix.covers(url)).map(UrlPrefix::path_len).max()
+    }
+}
+
+/// How tokens are obtained. All of it, and nothing else, decides which token comes back: two profiles
+/// with equal grants can keep each other's tokens over a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grant {
+    /// OAuth 2.0 client credentials (RFC 6749 section 4.4).
+    ClientCredentials(Box<ClientCredentials>),
+    /// A long-lived API-account token, handed out as it is.
+    Static(StaticToken),
+}
+
+impl Grant {
+    /// As the configuration calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials(_) => "client_credentials",
+            Self::Static(_) => "static",
+        }
+    }
+
+    /// Where the secret comes from.
+    pub fn secret(&self) -> &SecretRef {
+        match self {
+            Self::ClientCredentials(grant) => &grant.client_secret,
+            Self::Static(grant) => &grant.api_token,
+        }
+    }
+}
+
+/// What a client-credentials request is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCredentials {
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The client identifier.
+    pub client_id: String,
+    /// Where the client secret comes from.
+    pub client_secret: SecretRef,
+    /// How the parameters are written.
+    pub body: Body,
+    /// How the client authenticates. Never probed.
+    pub client_auth: ClientAuth,
+    /// The certificates that the token endpoint is checked against, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What a token response without `expires_in` means.
+    pub default_lifetime: Duration,
+    /// How many token requests a key may cost.
+    pub max_token_requests: Option<RequestLimit>,
+}
+
+/// How the parameters of a token request are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// A JSON object, as NetFoundry's guide shows it and Auth0 takes it.
+    Json,
+    /// `application/x-www-form-urlencoded` (RFC 6749 section 4.4.2).
+    Form,
+}
+
+/// How the client authenticates to the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// `client_id` and `client_secret` as parameters (`client_secret_post`).
+    Body,
+    /// HTTP Basic, both form-urlencoded first (`client_secret_basic`, RFC 6749 section 2.3.1).
+    Basic,
+}
+
+/// An API account's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticToken {
+    /// The account's identifier.
+    pub account_id: String,
+    /// Where its token comes from.
+    pub api_token: SecretRef,
+    /// How both are written into the header.
+    pub encoding: BasicEncoding,
+}
+
+/// How `ACCOUNT_ID:API_TOKEN` is written behind `Basic`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BasicEncoding {
+    /// As it is: what NetFoundry's guide shows.
+    Raw,
+    /// In base64 (RFC 7617).
+    Base64,
+}
+
+/// So many requests in any stretch of so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimit {
+    /// How many, at least one.
+    pub requests: u32,
+    /// In how long a stretch.
+    pub window: Duration,
+}

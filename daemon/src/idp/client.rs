@@ -1,0 +1,96 @@
+//! HTTP clients for token endpoints: one for each set of TLS settings, with its connections.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use reqwest::{Certificate, Client, redirect::Policy};
+
+use crate::{
+    domain::profile::ClientCredentials,
+    os::trusted::{self, Readers},
+    token::ports::{IssueError, IssueErrorKind},
+};
+
+/// From the first byte sent to the last one received.
+pub const TOTAL_DEADLINE: Duration = Duration::from_secs(10);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(30);
+/// The largest file of CA certificates: a system's whole store is smaller.
+const MAX_CA_FILE: u64 = 1024 * 1024;
+
+/// What tells clients apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Settings {
+    ca_file: Option<PathBuf>,
+    loopback_http: bool,
+}
+
+struct Built {
+    /// What the CA file held: when that changes, the client is built anew.
+    certificates: Vec<u8>,
+    client: Client,
+}
+
+/// All clients, built when first needed: loading the system's certificates takes milliseconds.
+#[derive(Default)]
+pub struct Clients(Mutex<HashMap<Settings, Built>>);
+
+impl Clients {
+    /// The client for a grant's token endpoint.
+    pub fn get(&self, grant: &ClientCredentials) -> Result<Client, IssueError> {
+        let settings =
+            Settings { ca_file: grant.ca_file.clone(), loopback_http: grant.token_url.scheme() == "http" };
+        let certificates = match &settings.ca_file {
+            Some(path) => trusted::read(path, Readers::Anyone, MAX_CA_FILE)
+                .map_err(|error| unusable(format!("the ca_file cannot be used: {error}")))?,
+            None => Vec::new(),
+        };
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(built) = clients.get(&settings)
+            && built.certificates == certificates
+        {
+            return Ok(built.client.clone());
+        }
+        let client = build(&settings, &certificates)?;
+        clients.insert(settings, Built { certificates, client: client.clone() });
+        Ok(client)
+    }
+}
+
+fn build(settings: &Settings, certificates: &[u8]) -> Result<Client, IssueError> {
+    let mut builder = Client::builder()
+        // A redirect would carry the secret to wherever it points.
+        .redirect(Policy::none())
+        .https_only(!settings.loopback_http)
+        .referer(false)
+        // Only what the configuration says, never the environment of whoever started the daemon.
+        .no_proxy()
+        .timeout(TOTAL_DEADLINE)
+        .connect_timeout(CONNECT_DEADLINE)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(2)
+        .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = &settings.ca_file {
+        let bundle = Certificate::from_pem_bundle(certificates)
+            .ok()
+            .filter(|bundle| !bundle.is_empty())
+            .ok_or_else(|| unusable(format!("the ca_file {} holds no PEM certificates", path.display())))?;
+        // In place of the system's: a private CA is named to be the only one that counts.
+        builder = builder.tls_certs_only(bundle);
+    }
+    builder.build().map_err(|error| unusable(format!("the HTTP client cannot be set up: {error}")))
+}
+
+fn unusable(message: String) -> IssueError {
+    IssueError {
+        kind: IssueErrorKind::Unreachable,
+        message,
+        oauth_error: None,
+        http_status: None,
+        retry_after: None,
+    }
+}

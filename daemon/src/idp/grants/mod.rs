@@ -1,0 +1,39 @@
+//! The parameters of a token request, one file a grant.
+
+pub mod client_credentials;
+
+use serde::Serialize;
+
+/// Parameters in the order in which NetFoundry's guide shows them. What is not set is not sent.
+#[derive(Serialize)]
+pub struct Parameters<'a> {
+    /// RFC 6749.
+    pub grant_type: &'static str,
+    /// Set where the client authenticates in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<&'a str>,
+    /// Set where the client authenticates in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<&'a str>,
+    /// Auth0's parameter for the API that the token is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<&'a str>,
+    /// RFC 6749 section 3.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+}
+
+impl Parameters<'_> {
+    /// The same as pairs, for a form.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("grant_type", Some(self.grant_type)),
+            ("client_id", self.client_id),
+            ("client_secret", self.client_secret),
+            ("audience", self.audience),
+            ("scope", self.scope.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+}

@@ -1,0 +1,134 @@
+//! Identity providers: the only place that speaks HTTP.
+//!
+//! - [`client`]: HTTP clients that follow no redirect, speak https and give up in time
+//! - [`grants`]: the parameters of a token request
+//! - [`client_auth`]: how the client proves who it is
+//! - [`wire`]: how parameters are written and answers are read
+//! - [`retry`]: when a server wants to be asked again
+//!
+//! No body reaches a log or an error, and how a client authenticates is configured, never probed.
+
+pub mod client;
+pub mod client_auth;
+pub mod grants;
+pub mod retry;
+pub mod wire;
+
+use std::{error::Error as _, sync::Arc};
+
+use bytes::Bytes;
+use reqwest::{
+    Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+use url::Url;
+use zeroize::Zeroizing;
+
+use self::client::Clients;
+use crate::token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer};
+
+/// The largest token response, decompressed.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Asks IdPs over HTTP.
+pub struct HttpIssuer {
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+}
+
+impl HttpIssuer {
+    /// Clients are built when they are first needed.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clients: Clients::default(), clock }
+    }
+
+    async fn request(&self, request: IssueRequest) -> Result<Issued, IssueError> {
+        let grant = &request.grant;
+        let mut parameters = grants::client_credentials::parameters(&request);
+        let authorization = client_auth::authenticate(grant, &request.secret, &mut parameters);
+        let body = wire::encode(&parameters, grant.body);
+        let mut post = self
+            .clients
+            .get(grant)?
+            .post(grant.token_url.clone())
+            .header(CONTENT_TYPE, wire::content_type(grant.body))
+            .header(ACCEPT, "application/json")
+            // Zeroed once it is sent.
+            .body(Bytes::from_owner(body));
+        if let Some(authorization) = authorization {
+            post = post.header(AUTHORIZATION, authorization);
+        }
+        let response = post.send().await.map_err(|error| unreachable(&grant.token_url, error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let retry_after = retry::hint(status, &headers, self.clock.now());
+        let body = read_body(&grant.token_url, response).await?;
+        let answer =
+            wire::Answer { server: server(&grant.token_url), status, headers: &headers, body: &body };
+        wire::read(&answer, &request.secret).map_err(|error| IssueError { retry_after, ..error })
+    }
+}
+
+impl Issuer for HttpIssuer {
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
+        Box::pin(self.request(request))
+    }
+}
+
+/// Reads at most [`MAX_BODY`], counted after decompression: a small answer can unpack to gigabytes.
+async fn read_body(url: &Url, mut response: Response) -> Result<Zeroizing<Vec<u8>>, IssueError> {
+    let expected = response.content_length().and_then(|len| usize::try_from(len).ok());
+    let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(MAX_BODY)));
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(url, error))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            let message =
+                format!("the IdP {} answered more than 256 KiB, which no token response is", server(url));
+            return Err(IssueError {
+                kind: IssueErrorKind::Invalid,
+                message,
+                oauth_error: None,
+                http_status: Some(response.status().as_u16()),
+                retry_after: None,
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Host and port: what errors and logs call an IdP.
+fn server(url: &Url) -> String {
+    url.authority().to_owned()
+}
+
+/// No answer, or half of one. The innermost cause is what people need: "connection refused",
+/// "certificate has expired". It never holds the request.
+fn unreachable(url: &Url, error: reqwest::Error) -> IssueError {
+    let server = server(url);
+    let error = error.without_url();
+    let message = if error.is_timeout() {
+        format!("the IdP {server} did not answer within {} s", client::TOTAL_DEADLINE.as_secs())
+    } else {
+        let mut cause = error.source();
+        while let Some(inner) = cause.and_then(std::error::Error::source) {
+            cause = Some(inner);
+        }
+        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        if error.is_connect() {
+            let hint = if cause.contains("certificate") {
+                "; if your organization has a CA of its own, name its file in ca_file"
+            } else {
+                ""
+            };
+            format!("cannot connect to the IdP {server}: {cause}{hint}")
+        } else {
+            format!("the IdP {server} broke off its answer: {cause}")
+        }
+    };
+    IssueError {
+        kind: IssueErrorKind::Unreachable,
+        message,
+        oauth_error: None,
+        http_status: error.status().map(|status| status.as_u16()),
+        retry_after: None,
+    }
+}

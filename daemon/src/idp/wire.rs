@@ -1,0 +1,258 @@
+//! Token requests and responses as bytes.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+use super::grants::Parameters;
+use crate::{
+    domain::{
+        profile::Body,
+        scope::ScopeSet,
+        secret::{ExposeSecret as _, SecretString},
+        token::check_credential,
+    },
+    token::ports::{ExpiresIn, IssueError, IssueErrorKind, Issued},
+};
+
+/// The longest `error_description` that is passed on, in characters.
+const MAX_DESCRIPTION: usize = 200;
+/// The longest `error` that is taken for one.
+const MAX_ERROR: usize = 100;
+
+/// The Content-Type of a request.
+pub fn content_type(body: Body) -> &'static str {
+    match body {
+        Body::Json => "application/json",
+        Body::Form => "application/x-www-form-urlencoded",
+    }
+}
+
+/// The body of a request.
+pub fn encode(parameters: &Parameters<'_>, body: Body) -> Zeroizing<Vec<u8>> {
+    // Large enough for any escaping: a buffer that grows leaves copies of the secret behind.
+    let room = parameters.pairs().map(|(name, value)| name.len() + 6 * value.len() + 8).sum();
+    match body {
+        Body::Json => {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+            // Strings into memory: there is nothing that could fail.
+            let _ = serde_json::to_writer(&mut *bytes, parameters);
+            bytes
+        }
+        Body::Form => {
+            let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
+            form.extend_pairs(parameters.pairs());
+            Zeroizing::new(form.finish().into_bytes())
+        }
+    }
+}
+
+/// A server's answer to a token request.
+pub struct Answer<'a> {
+    /// What messages call the server.
+    pub server: String,
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body, at most 256 KiB of it.
+    pub body: &'a [u8],
+}
+
+/// A token response (RFC 6749 section 5.1). Unknown members are passed over, doubled ones are errors.
+#[derive(Deserialize)]
+struct Success<'a> {
+    #[serde(borrow)]
+    access_token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    token_type: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "expires_in")]
+    expires_in: Option<ExpiresIn>,
+    #[serde(borrow)]
+    scope: Option<Cow<'a, str>>,
+}
+
+/// An error response (RFC 6749 section 5.2).
+#[derive(Deserialize, Default)]
+struct Failure<'a> {
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error_description: Option<Cow<'a, str>>,
+}
+
+/// Reads an answer. Nothing of the body is in the error but `error` and a cleaned `error_description`.
+pub fn read(answer: &Answer<'_>, secret: &SecretString) -> Result<Issued, IssueError> {
+    let failure: Failure<'_> = serde_json::from_slice(answer.body).unwrap_or_default();
+    if !answer.status.is_success() || failure.error.is_some() {
+        return Err(refused(answer, &failure, secret));
+    }
+    let success: Success<'_> = serde_json::from_slice(answer.body).map_err(|error| {
+        // The parser's message can quote a value; its category and place cannot.
+        let what = match error.classify() {
+            serde_json::error::Category::Data => {
+                "JSON, but no token response: a member is doubled or of a wrong type"
+            }
+            _ => "not JSON",
+        };
+        invalid(answer, &format!("{what} (at line {} column {})", error.line(), error.column()))
+    })?;
+    let kind = success.token_type.ok_or_else(|| invalid(answer, "without token_type"))?;
+    if !kind.eq_ignore_ascii_case("bearer") {
+        return Err(invalid(answer, "with a token_type other than Bearer, which usher cannot present"));
+    }
+    let access_token = success.access_token.ok_or_else(|| invalid(answer, "without access_token"))?;
+    let access_token = SecretString::from(&*access_token);
+    check_credential(&access_token)
+        .map_err(|error| invalid(answer, &format!("with an access_token that {error}")))?;
+    Ok(Issued {
+        access_token,
+        expires_in: success.expires_in.unwrap_or(ExpiresIn::Unknown),
+        scopes: success.scope.map(|scope| ScopeSet::from_parameter(&scope)),
+    })
+}
+
+fn invalid(answer: &Answer<'_>, what: &str) -> IssueError {
+    let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = clean(content_type.unwrap_or("no Content-Type"), 60);
+    IssueError {
+        kind: IssueErrorKind::Invalid,
+        message: format!(
+            "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
+            answer.server,
+            answer.status.as_u16(),
+        ),
+        oauth_error: None,
+        http_status: Some(answer.status.as_u16()),
+        retry_after: None,
+    }
+}
+
+fn refused(answer: &Answer<'_>, failure: &Failure<'_>, secret: &SecretString) -> IssueError {
+    let status = answer.status;
+    let code = failure.error.as_deref().filter(|code| {
+        (1..=MAX_ERROR).contains(&code.len()) && code.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
+    });
+    let busy = matches!(code, Some("temporarily_unavailable" | "server_error"));
+    let kind = if busy || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        IssueErrorKind::Unavailable
+    } else {
+        IssueErrorKind::Refused
+    };
+    let mut message = format!("the IdP {} answered {}", answer.server, status.as_u16());
+    if let Some(code) = code {
+        message.push(' ');
+        message.push_str(code);
+    }
+    if let Some(description) = &failure.error_description {
+        // A server that quotes the request must not make us pass the secret on.
+        let description = description.replace(secret.expose_secret(), "[redacted]");
+        message.push_str(": ");
+        message.push_str(&clean(&description, MAX_DESCRIPTION));
+    }
+    if kind == IssueErrorKind::Refused
+        && let Some(hint) = hint(status, code)
+    {
+        message.push_str("; ");
+        message.push_str(hint);
+    }
+    IssueError {
+        kind,
+        message,
+        oauth_error: code.map(str::to_owned),
+        http_status: Some(status.as_u16()),
+        retry_after: None,
+    }
+}
+
+/// What to look at first.
+fn hint(status: StatusCode, code: Option<&str>) -> Option<&'static str> {
+    match (code, status.as_u16()) {
+        (_, 300..=399) => {
+            Some("usher follows no redirect with a secret in hand: set token_url to where it leads")
+        }
+        (Some("invalid_client"), _) => Some("check client_id, the secret, and client_auth"),
+        (Some("invalid_scope"), _) => Some("check scopes"),
+        (Some("unauthorized_client" | "unsupported_grant_type"), _) => {
+            Some("the client must be allowed the client_credentials grant")
+        }
+        (_, 415) | (Some("invalid_request"), _) => {
+            Some("check body (\"json\" or \"form\"), client_auth and audience")
+        }
+        (None, 404 | 405) => Some("check token_url"),
+        _ => None,
+    }
+}
+
+/// Without control characters, and cut.
+fn clean(text: &str, max: usize) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(max).collect()
+}
+
+/// Integers, floats without a fraction, and strings of digits; null is as good as missing. Anything else
+/// is an error: a lifetime is never guessed.
+fn expires_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExpiresIn>, D::Error> {
+    struct Seconds;
+
+    impl Seconds {
+        fn of<E: de::Error>(seconds: f64) -> Result<Option<ExpiresIn>, E> {
+            if !seconds.is_finite() || seconds.fract() != 0.0 {
+                Err(E::custom("not a whole number of seconds"))
+            } else if seconds <= 0.0 {
+                Ok(Some(ExpiresIn::Over))
+            } else {
+                // More than fits is clamped by the engine.
+                Ok(Some(ExpiresIn::After(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))))
+            }
+        }
+    }
+
+    impl Visitor<'_> for Seconds {
+        type Value = Option<ExpiresIn>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("seconds")
+        }
+
+        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Self::Value, E> {
+            Ok(Some(match seconds {
+                0 => ExpiresIn::Over,
+                _ => ExpiresIn::After(Duration::from_secs(seconds)),
+            }))
+        }
+
+        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Self::Value, E> {
+            self.visit_u64(u64::try_from(seconds).unwrap_or(0))
+        }
+
+        fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Self::Value, E> {
+            Self::of(seconds)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(E::custom("not a whole number of seconds"));
+            }
+            text.parse().map_err(E::custom).and_then(Self::of)
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+
+    deserializer.deserialize_any(Seconds)
+}
+
+#[cfg(test)]
+mod tests;

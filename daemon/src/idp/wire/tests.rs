@@ -1,0 +1,162 @@
+//! What is sent, byte by byte, and what is made of every kind of answer.
+
+use super::*;
+
+const SECRET: &str = "CANARY-secret";
+
+fn answer(status: u16, body: &[u8]) -> Result<Issued, IssueError> {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
+    let status = StatusCode::from_u16(status).unwrap();
+    let answer = Answer { server: "idp.example".into(), status, headers: &headers, body };
+    read(&answer, &SECRET.into())
+}
+
+fn parameters(audience: Option<&'static str>, scope: Option<&str>) -> Parameters<'static> {
+    Parameters {
+        grant_type: "client_credentials",
+        client_id: Some("YOUR_CLIENT_ID"),
+        client_secret: Some("YOUR \"CLIENT\" S&CRET"),
+        audience,
+        scope: scope.map(str::to_owned),
+    }
+}
+
+#[test]
+fn the_guides_json_body() {
+    let audience = Some("https://gateway.production.netfoundry.io/frontdoor");
+    let body = encode(&parameters(audience, Some("frontdoor.read frontdoor.write")), Body::Json);
+    assert_eq!(
+        std::str::from_utf8(&body).unwrap(),
+        r#"{"grant_type":"client_credentials","client_id":"YOUR_CLIENT_ID","client_secret":"YOUR \"CLIENT\" S&CRET","audience":"https://gateway.production.netfoundry.io/frontdoor","scope":"frontdoor.read frontdoor.write"}"#
+    );
+    let body = encode(&parameters(None, None), Body::Json);
+    assert_eq!(
+        std::str::from_utf8(&body).unwrap(),
+        r#"{"grant_type":"client_credentials","client_id":"YOUR_CLIENT_ID","client_secret":"YOUR \"CLIENT\" S&CRET"}"#
+    );
+}
+
+#[test]
+fn a_form_body() {
+    let body = encode(&parameters(None, Some("a b")), Body::Form);
+    assert_eq!(
+        std::str::from_utf8(&body).unwrap(),
+        "grant_type=client_credentials&client_id=YOUR_CLIENT_ID&client_secret=YOUR+%22CLIENT%22+S%26CRET&scope=a+b"
+    );
+}
+
+#[test]
+fn the_guides_answer() {
+    let issued = answer(
+        200,
+        br#"{"access_token":"eyJhbGciOi...","token_type":"Bearer","expires_in":3600,"scope":"frontdoor.read frontdoor.write"}"#,
+    )
+    .unwrap();
+    assert_eq!(issued.access_token.expose_secret(), "eyJhbGciOi...");
+    assert_eq!(issued.expires_in, ExpiresIn::After(Duration::from_secs(3600)));
+    assert_eq!(issued.scopes.unwrap().to_string(), "frontdoor.read frontdoor.write");
+}
+
+#[test]
+fn expires_in_in_all_its_forms() {
+    let after = |seconds| Some(ExpiresIn::After(Duration::from_secs(seconds)));
+    for (text, expected) in [
+        ("3600", after(3600)),
+        ("\"3600\"", after(3600)),
+        ("1e3", after(1000)),
+        ("3600.0", after(3600)),
+        ("9223372036854775808", after(1 << 63)),
+        ("1e300", Some(ExpiresIn::After(Duration::MAX))),
+        ("null", Some(ExpiresIn::Unknown)),
+        ("0", Some(ExpiresIn::Over)),
+        ("-1", Some(ExpiresIn::Over)),
+        ("\"-1\"", Some(ExpiresIn::Over)),
+        ("-1e300", Some(ExpiresIn::Over)),
+        ("3600.5", None),
+        ("\"abc\"", None),
+        ("\"\"", None),
+        ("\"1e3\"", None),
+        ("\" 3600\"", None),
+        ("true", None),
+        ("[3600]", None),
+        ("{}", None),
+    ] {
+        let body = format!(r#"{{"access_token":"t","token_type":"bearer","expires_in":{text}}}"#);
+        assert_eq!(answer(200, body.as_bytes()).ok().map(|issued| issued.expires_in), expected, "{text}");
+    }
+    let issued = answer(200, br#"{"access_token":"t","token_type":"BEARER"}"#).unwrap();
+    assert_eq!(issued.expires_in, ExpiresIn::Unknown);
+}
+
+#[test]
+fn what_is_no_token_response_is_said_without_quoting_it() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for body in [
+        "",
+        "<html>CANARY</html>",
+        "access_token=CANARY&token_type=bearer",
+        "\u{feff}{\"access_token\":\"CANARY\",\"token_type\":\"bearer\"}",
+        "{\"access_token\":\"CANARY\",\"token_type\":\"bearer\"",
+        "{\"access_token\":\"CANARY\",\"access_token\":\"x\",\"token_type\":\"bearer\"}",
+        "{\"access_token\":\"CANARY\"}",
+        "{\"access_token\":\"CANARY\",\"token_type\":\"mac\"}",
+        "{\"access_token\":\"CANARY\",\"token_type\":\"DPoP\"}",
+        "{\"access_token\":\"\",\"token_type\":\"bearer\"}",
+        "{\"access_token\":\"CANARY\\r\\nX: y\",\"token_type\":\"bearer\"}",
+        "{\"access_token\":\"CANARY \u{e4}\",\"token_type\":\"bearer\"}",
+        "{\"access_token\":{\"CANARY\":1},\"token_type\":\"bearer\"}",
+        "{\"access_token\":\"CANARY\",\"token_type\":\"bearer\",\"expires_in\":\"CANARY\"}",
+        "{\"token_type\":\"bearer\"}",
+        &deep,
+    ] {
+        let error = answer(200, body.as_bytes()).expect_err(body);
+        assert_eq!(error.kind, IssueErrorKind::Invalid, "{body}");
+        assert!(error.message.contains("idp.example answered 200"), "{}", error.message);
+        assert!(!error.message.contains("CANARY"), "{}", error.message);
+    }
+}
+
+#[test]
+fn failures_by_what_asking_again_can_do() {
+    use IssueErrorKind::{Refused, Unavailable};
+    for (status, body, kind, code) in [
+        (400, r#"{"error":"invalid_scope"}"#, Refused, Some("invalid_scope")),
+        (401, r#"{"error":"invalid_client"}"#, Refused, Some("invalid_client")),
+        (403, "<html>", Refused, None),
+        (404, "", Refused, None),
+        (302, "", Refused, None),
+        (429, r#"{"error":"invalid_request"}"#, Unavailable, Some("invalid_request")),
+        (500, "", Unavailable, None),
+        (503, r#"{"error":"x y"}"#, Unavailable, None),
+        (400, r#"{"error":"temporarily_unavailable"}"#, Unavailable, Some("temporarily_unavailable")),
+        (400, r#"{"error":"server_error"}"#, Unavailable, Some("server_error")),
+        (200, r#"{"error":"invalid_grant"}"#, Refused, Some("invalid_grant")),
+        (
+            200,
+            r#"{"error":"invalid_grant","access_token":"t","token_type":"bearer"}"#,
+            Refused,
+            Some("invalid_grant"),
+        ),
+    ] {
+        let error = answer(status, body.as_bytes()).unwrap_err();
+        assert_eq!((error.kind, error.oauth_error.as_deref()), (kind, code), "{status} {body}");
+        assert_eq!(error.http_status, Some(status));
+    }
+}
+
+#[test]
+fn a_description_is_cleaned_cut_and_free_of_the_secret() {
+    let long = "x".repeat(300);
+    let body =
+        format!(r#"{{"error":"invalid_client","error_description":"bad \u001b[31m\r\n{SECRET} {long}"}}"#);
+    let message = answer(401, body.as_bytes()).unwrap_err().message;
+    assert!(message.contains("invalid_client: bad [31m[redacted] xxx"), "{message}");
+    assert!(!message.contains(SECRET) && !message.contains(&"x".repeat(200)), "{message}");
+    assert!(message.ends_with("check client_id, the secret, and client_auth"), "{message}");
+}
+
+#[test]
+fn a_redirect_names_no_target() {
+    let message = answer(307, b"").unwrap_err().message;
+    assert!(message.contains("answered 307") && message.contains("follows no redirect"), "{message}");
+}

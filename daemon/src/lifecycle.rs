@@ -1,0 +1,143 @@
+//! The daemon's life: its configuration over time, and the signals that steer it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{self, Config, Context, Report},
+    os::trusted::{self, Readers},
+    rpc::admin::{Control, Facts},
+    token::{cache::Changes, ports::BoxFuture, service::Engine},
+};
+
+/// The largest configuration: ten thousand profiles fit.
+const MAX_CONFIG: u64 = 10 * 1024 * 1024;
+
+/// Reads the configuration at `path`, which must be ours or root's and writable by nobody else.
+pub fn load(path: &Path, home: Option<&Path>) -> Result<Config, Report> {
+    let bytes = trusted::read(path, Readers::Anyone, MAX_CONFIG).map_err(|error| {
+        let hint = if error.is_not_found() { "; the README shows how one begins" } else { "" };
+        Report::of_file(path, format!("the configuration cannot be read: {error}{hint}"))
+    })?;
+    let text = str::from_utf8(&bytes).map_err(|_| Report::of_file(path, "is not UTF-8 text"))?;
+    let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+    config::parse(text, path, &Context { directory, home: home.map(Path::to_owned) })
+}
+
+/// The configuration in force and the file it comes from.
+pub struct Configuration {
+    engine: Engine,
+    path: PathBuf,
+    home: Option<PathBuf>,
+    started_at: Duration,
+    state: Mutex<State>,
+    /// One reload at a time, in order.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    loaded_at: Duration,
+    error: Option<String>,
+}
+
+impl Configuration {
+    /// Puts the first configuration in force.
+    pub async fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, config: &Config) -> Self {
+        let started_at = engine.now().wall;
+        let state = Mutex::new(State { loaded_at: started_at, error: None });
+        engine.apply(config);
+        warn_of_secrets(&engine).await;
+        Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    async fn reload(&self) -> Result<Changes, Report> {
+        let _turn = self.turn.lock().await;
+        match load(&self.path, self.home.as_deref()) {
+            Ok(config) => {
+                let changes = self.engine.apply(&config);
+                *self.state() = State { loaded_at: self.engine.now().wall, error: None };
+                info!(
+                    added = ?changes.added,
+                    changed = ?changes.changed,
+                    removed = ?changes.removed,
+                    unchanged = changes.unchanged,
+                    "configuration reloaded"
+                );
+                warn_of_secrets(&self.engine).await;
+                Ok(changes)
+            }
+            Err(report) => {
+                error!(%report, "the configuration is not taken; the one before stays in force");
+                self.state().error = Some(report.to_string());
+                Err(report)
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control for Configuration {
+    fn reload(&self) -> BoxFuture<'_, Result<Changes, Report>> {
+        Box::pin(self.reload())
+    }
+
+    fn facts(&self) -> Facts {
+        let state = self.state();
+        Facts {
+            started_at: self.started_at,
+            config_path: self.path.clone(),
+            config_loaded_at: state.loaded_at,
+            config_error: state.error.clone(),
+        }
+    }
+}
+
+/// A secret that cannot be read concerns its own profile only; it is said early all the same.
+async fn warn_of_secrets(engine: &Engine) {
+    for (name, slot) in engine.directory().sorted() {
+        if let Err(error) = engine.check_secret(&slot.profile).await {
+            warn!(profile = name, %error, "secret unavailable");
+        }
+    }
+}
+
+/// The signals that the daemon listens to.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they are caught.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on every SIGHUP; ends with SIGTERM or SIGINT.
+    pub async fn until_shutdown(mut self, configuration: &Configuration) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return info!("SIGTERM"),
+                _ = self.interrupt.recv() => return info!("SIGINT"),
+                _ = self.hangup.recv() => {
+                    // A broken configuration is in the log and in `usher status`.
+                    let _ = configuration.reload().await;
+                }
+            }
+        }
+    }
+}

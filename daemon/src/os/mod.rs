@@ -1,0 +1,13 @@
+//! The operating system: everything that needs nix or `unsafe`.
+
+pub mod clock;
+pub mod environment;
+pub mod harden;
+pub mod listener;
+pub mod random;
+pub mod trusted;
+
+/// The uid whose daemon this is.
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}

@@ -1,0 +1,114 @@
+//! `AdminService`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tonic::{Request, Response, Status};
+use usher_proto::{
+    error::{ErrorReason, Failure},
+    v1::{
+        ForgetRequest, ForgetResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse,
+        admin_service_server::AdminService,
+    },
+    version,
+};
+
+use super::{convert, status};
+use crate::{
+    config::Report,
+    token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
+};
+
+/// What the service needs of the daemon's life.
+pub trait Control: Send + Sync {
+    /// Reads the configuration again and takes it as a whole, or not at all.
+    fn reload(&self) -> BoxFuture<'_, Result<Changes, Report>>;
+
+    /// How things stand.
+    fn facts(&self) -> Facts;
+}
+
+/// How things stand.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// When the daemon started, since the Unix epoch.
+    pub started_at: Duration,
+    /// The configuration's file.
+    pub config_path: PathBuf,
+    /// When the configuration in force was read, since the Unix epoch.
+    pub config_loaded_at: Duration,
+    /// Why the file as it is now is not in force.
+    pub config_error: Option<String>,
+}
+
+/// Serves the owner.
+pub struct Admin {
+    engine: Engine,
+    control: Arc<dyn Control>,
+}
+
+impl Admin {
+    /// Over this engine and this life.
+    pub fn new(engine: Engine, control: Arc<dyn Control>) -> Self {
+        Self { engine, control }
+    }
+}
+
+fn answer<T>(message: T) -> Response<T> {
+    let mut response = Response::new(message);
+    version::tell(response.metadata_mut());
+    response
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let wanted = request.into_inner().profile;
+        let directory = self.engine.directory();
+        if !wanted.is_empty() && directory.get(&wanted).is_none() {
+            let error = TokenError::ProfileUnknown { name: wanted, known: directory.names() };
+            return Err(status::failure(&error).into());
+        }
+        let now = self.engine.now();
+        let mut profiles = Vec::new();
+        for (name, slot) in directory.sorted() {
+            if !wanted.is_empty() && name != wanted {
+                continue;
+            }
+            let mut profile = convert::profile(&slot.profile);
+            profile.tokens = slot.entries().iter().map(|entry| convert::entry(entry, now)).collect();
+            if let Err(error) = self.engine.check_secret(&slot.profile).await {
+                profile.secret_error = error.to_string();
+            }
+            profiles.push(profile);
+        }
+        let facts = self.control.facts();
+        Ok(answer(StatusResponse {
+            version: version::VERSION.to_owned(),
+            pid: std::process::id(),
+            started_at: Some(convert::timestamp(facts.started_at)),
+            config_path: facts.config_path.display().to_string(),
+            config_error: facts.config_error.unwrap_or_default(),
+            config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),
+            profiles,
+        }))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let changes = self.control.reload().await.map_err(|report| status::broken_config(&report))?;
+        Ok(answer(ReloadResponse {
+            added: changes.added,
+            changed: changes.changed,
+            removed: changes.removed,
+            unchanged: u32::try_from(changes.unchanged).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
+        let profile = request.into_inner().profile;
+        if profile.is_empty() {
+            return Err(Failure::new(ErrorReason::RequestInvalid, "name the profile to forget").into());
+        }
+        let forgotten = self.engine.forget(&profile).map_err(|error| status::failure(&error))?;
+        Ok(answer(ForgetResponse { forgotten }))
+    }
+}

@@ -1,0 +1,125 @@
+//! The engine's words into the contract's.
+
+use std::time::Duration;
+
+use prost_types::Timestamp;
+use usher_proto::{
+    error::ErrorReason,
+    v1::{GetTokenRequest, GetTokenResponse, ProfileStatus, TokenSource, TokenState, TokenStatus},
+};
+
+use super::status::issue_reason;
+use crate::{
+    domain::{
+        profile::{Grant, Profile},
+        secret::ExposeSecret as _,
+        time::Moment,
+    },
+    token::{
+        entry::{Cause, Entry},
+        freshness::Freshness,
+        service::{Answer, Source, TokenRequest},
+    },
+};
+
+/// What a caller asks for. None if `min_ttl` is negative.
+pub fn request(request: GetTokenRequest, patience: Duration) -> Option<TokenRequest> {
+    let min_ttl = match request.min_ttl {
+        Some(span) => Duration::try_from(span).ok()?,
+        None => Duration::ZERO,
+    };
+    Some(TokenRequest {
+        profile: request.profile,
+        url: request.url,
+        scopes: request.scopes,
+        audience: request.audience,
+        min_ttl,
+        rejected_token_id: request.rejected_token_id,
+        patience,
+    })
+}
+
+/// What a caller gets.
+pub fn answer(answer: &Answer) -> GetTokenResponse {
+    let token = &answer.token;
+    GetTokenResponse {
+        access_token: token.access_token.expose_secret().to_owned(),
+        token_type: token.scheme.as_str().to_owned(),
+        authorization: token.authorization.expose_secret().to_owned(),
+        expires_at: token.lifetime.map(|lifetime| timestamp(lifetime.expires_at().wall)),
+        scopes: token.scopes.iter().map(str::to_owned).collect(),
+        profile: answer.profile.name.clone(),
+        token_id: token.id.0.clone(),
+        source: match answer.source {
+            Source::Cache => TokenSource::Cache,
+            Source::Fetched => TokenSource::Fetched,
+            Source::Refreshed => TokenSource::Refreshed,
+        }
+        .into(),
+        below_min_ttl: answer.below_min_ttl,
+        url: answer.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// A profile without its keys.
+pub fn profile(profile: &Profile) -> ProfileStatus {
+    let token_url = match &profile.grant {
+        Grant::ClientCredentials(grant) => grant.token_url.to_string(),
+        Grant::Static(_) => String::new(),
+    };
+    ProfileStatus {
+        name: profile.name.clone(),
+        preset: profile.preset.clone(),
+        grant: profile.grant.name().to_owned(),
+        token_url,
+        scopes: profile.scopes.iter().map(str::to_owned).collect(),
+        urls: profile.urls.iter().map(ToString::to_string).collect(),
+        long_lived: matches!(profile.grant, Grant::Static(_)),
+        allows_loopback_http: profile.allow_loopback_http,
+        secret_error: String::new(),
+        tokens: Vec::new(),
+        secret_source: profile.grant.secret().to_string(),
+    }
+}
+
+/// A key of a profile.
+pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
+    let status = entry.status(now);
+    let lifetime = status.token.as_ref().and_then(|token| token.lifetime);
+    let (last_error, reason) = match status.trouble.as_ref().map(|trouble| &trouble.cause) {
+        None => (String::new(), ErrorReason::Unspecified),
+        Some(Cause::Secret(error)) => (error.to_string(), ErrorReason::SecretUnavailable),
+        Some(Cause::Issue { error, .. }) => (error.to_string(), issue_reason(error)),
+    };
+    let retry_in = status.trouble.map(|trouble| trouble.until.after(now)).filter(|wait| !wait.is_zero());
+    TokenStatus {
+        audience: entry.audience.as_deref().unwrap_or_default().to_owned(),
+        scopes: entry.scopes.iter().map(str::to_owned).collect(),
+        state: match status.freshness {
+            None => TokenState::None,
+            Some(Freshness::Fresh) => TokenState::Fresh,
+            Some(Freshness::Ageing) => TokenState::Ageing,
+            Some(Freshness::Due) => TokenState::Due,
+            Some(Freshness::Expired) => TokenState::Expired,
+        }
+        .into(),
+        expires_at: lifetime.map(|lifetime| timestamp(lifetime.expires_at().wall)),
+        token_id: status.token.map(|token| token.id.0.clone()).unwrap_or_default(),
+        last_used_at: status.last_used.map(|moment| timestamp(moment.wall)),
+        fetched: status.fetched,
+        failed: status.failed,
+        served: status.served,
+        last_error,
+        last_error_reason: reason.into(),
+        retry_at: retry_in.map(|wait| timestamp(now.wall + wait)),
+        budget_left: status.budget_left,
+    }
+}
+
+/// Unix time as the contract has it.
+pub fn timestamp(wall: Duration) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(wall.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(wall.subsec_nanos()).unwrap_or(0),
+    }
+}

@@ -1,0 +1,121 @@
+//! How many token requests a key may cost. Never exceeded, whatever callers do.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::domain::{profile::RequestLimit, time::Moment};
+
+/// Requests per window where the profile sets no limit. In normal life a key costs one or two requests
+/// a lifetime; an outage of an hour costs about twenty with the back-off.
+const DEFAULT_REQUESTS: u32 = 30;
+/// The default window follows the lifetime between these two, so that neither tokens of a few seconds
+/// nor an outage in a token's long life run into it.
+const WINDOW_MIN: Duration = Duration::from_secs(60);
+const WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The requests that count, by when they were sent.
+#[derive(Debug)]
+pub struct Budget {
+    limit: RequestLimit,
+    follows_lifetime: bool,
+    /// On the clock that nobody can set.
+    sent: VecDeque<Duration>,
+}
+
+impl Budget {
+    /// The profile's limit, or the default one.
+    pub fn new(limit: Option<RequestLimit>) -> Self {
+        Self {
+            limit: limit.unwrap_or(RequestLimit { requests: DEFAULT_REQUESTS, window: WINDOW_MAX }),
+            follows_lifetime: limit.is_none(),
+            sent: VecDeque::new(),
+        }
+    }
+
+    /// Learns how long the key's tokens live.
+    pub fn learn_lifetime(&mut self, lifetime: Duration) {
+        if self.follows_lifetime {
+            self.limit.window = lifetime.clamp(WINDOW_MIN, WINDOW_MAX);
+        }
+    }
+
+    /// How many requests may be sent now.
+    pub fn left(&self, now: Moment) -> u32 {
+        let counted = self.sent.iter().filter(|sent| self.counts(**sent, now)).count();
+        self.limit.requests.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX))
+    }
+
+    /// How long until one may be sent: zero if one may now.
+    pub fn wait(&self, now: Moment) -> Duration {
+        let limit = self.limit.requests as usize;
+        match self.sent.len().checked_sub(limit).and_then(|index| self.sent.get(index)) {
+            Some(sent) => (*sent + self.limit.window).saturating_sub(now.boot),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Counts a request that is about to be sent; if none may be, says how long not.
+    pub fn spend(&mut self, now: Moment) -> Result<(), Duration> {
+        let wait = self.wait(now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.sent.push_back(now.boot);
+        while self.sent.len() > self.limit.requests as usize {
+            self.sent.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The limit in force.
+    pub fn limit(&self) -> RequestLimit {
+        self.limit
+    }
+
+    fn counts(&self, sent: Duration, now: Moment) -> bool {
+        sent + self.limit.window > now.boot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment { wall: Duration::ZERO, boot: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_limit_holds_in_every_window() {
+        let mut budget = Budget::new(Some(RequestLimit { requests: 2, window: Duration::from_secs(100) }));
+        assert_eq!(budget.left(at(0)), 2);
+        assert_eq!(budget.spend(at(0)), Ok(()));
+        assert_eq!(budget.spend(at(60)), Ok(()));
+        assert_eq!(budget.left(at(60)), 0);
+        assert_eq!(budget.spend(at(99)), Err(Duration::from_secs(1)));
+        assert_eq!(budget.spend(at(100)), Ok(()));
+        assert_eq!(budget.spend(at(100)), Err(Duration::from_secs(60)));
+        assert_eq!((budget.left(at(159)), budget.left(at(160)), budget.left(at(200))), (0, 1, 2));
+    }
+
+    #[test]
+    fn a_short_life_has_a_short_window() {
+        let mut budget = Budget::new(None);
+        assert_eq!(budget.limit(), RequestLimit { requests: 30, window: WINDOW_MAX });
+        for (lifetime, window) in [(1, 60), (300, 300), (86_400, 3600)] {
+            budget.learn_lifetime(Duration::from_secs(lifetime));
+            assert_eq!(budget.limit().window, Duration::from_secs(window));
+        }
+        let mut set = Budget::new(Some(RequestLimit { requests: 5, window: Duration::from_secs(9) }));
+        set.learn_lifetime(Duration::from_secs(300));
+        assert_eq!(set.limit().window, Duration::from_secs(9), "what the profile says stands");
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_limit() {
+        let mut budget = Budget::new(Some(RequestLimit { requests: 3, window: Duration::from_secs(1) }));
+        for second in 0..1000 {
+            assert_eq!(budget.spend(at(second)), Ok(()));
+        }
+        assert_eq!(budget.sent.len(), 3);
+    }
+}

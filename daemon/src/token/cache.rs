@@ -1,0 +1,175 @@
+//! All keys of all profiles, and what a reload does to them.
+//!
+//! A key is: the profile, its grant (all non-secret fields that decide which token comes back), the
+//! audience, the sorted scopes. Never the raw request: the order of scopes makes no second key.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::entry::Entry;
+use crate::{
+    config::Config,
+    domain::{
+        profile::{Grant, Profile, RequestLimit},
+        scope::ScopeSet,
+    },
+};
+
+/// The most keys one profile has. Which ones there can be is up to the configuration; how many subsets
+/// of many scopes callers ask for is up to them.
+const MAX_KEYS: usize = 1024;
+
+/// The profiles in force. Replaced as a whole.
+#[derive(Debug, Default)]
+pub struct Directory {
+    slots: HashMap<String, Arc<Slot>>,
+    /// The profile that is meant when a caller names none.
+    pub default_profile: Option<String>,
+}
+
+/// A profile and its keys.
+#[derive(Debug)]
+pub struct Slot {
+    /// The profile.
+    pub profile: Arc<Profile>,
+    keys: Arc<Keys>,
+    /// The key of a request without wishes: found without looking for it.
+    default: Arc<Entry>,
+}
+
+type Key = (Option<Arc<str>>, ScopeSet);
+
+#[derive(Debug, Default)]
+struct Keys(RwLock<HashMap<Key, Arc<Entry>>>);
+
+/// What a reload changed, by name of profile.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New ones.
+    pub added: Vec<String>,
+    /// Those that are not as they were.
+    pub changed: Vec<String>,
+    /// Those that are gone, with their tokens.
+    pub removed: Vec<String>,
+    /// How many are as they were.
+    pub unchanged: usize,
+}
+
+impl Directory {
+    /// The directory of a configuration. A profile whose grant is as it was keeps its keys, with their
+    /// tokens, flights and budgets; any other begins anew.
+    pub fn succeed(&self, config: &Config) -> (Self, Changes) {
+        let mut changes = Changes::default();
+        let mut slots = HashMap::with_capacity(config.profiles.len());
+        for (name, profile) in &config.profiles {
+            let keys = match self.slots.get(name) {
+                Some(old) if old.profile == *profile => {
+                    changes.unchanged += 1;
+                    slots.insert(name.clone(), Arc::clone(old));
+                    continue;
+                }
+                Some(old) => {
+                    changes.changed.push(name.clone());
+                    (old.profile.grant == profile.grant).then(|| Arc::clone(&old.keys))
+                }
+                None => {
+                    changes.added.push(name.clone());
+                    None
+                }
+            };
+            slots.insert(name.clone(), Arc::new(Slot::new(Arc::clone(profile), keys.unwrap_or_default())));
+        }
+        changes.removed = self.slots.keys().filter(|name| !slots.contains_key(*name)).cloned().collect();
+        changes.removed.sort_unstable();
+        (Self { slots, default_profile: config.default_profile.clone() }, changes)
+    }
+
+    /// The profile of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Slot>> {
+        self.slots.get(name)
+    }
+
+    /// The only profile there is.
+    pub fn only(&self) -> Option<&Arc<Slot>> {
+        self.slots.values().next().filter(|_| self.slots.len() == 1)
+    }
+
+    /// All profiles, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Slot>> {
+        self.slots.values()
+    }
+
+    /// All profiles by name.
+    pub fn sorted(&self) -> BTreeMap<&str, &Arc<Slot>> {
+        self.slots.iter().map(|(name, slot)| (name.as_str(), slot)).collect()
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.sorted().into_keys().map(str::to_owned).collect()
+    }
+}
+
+impl Slot {
+    fn new(profile: Arc<Profile>, keys: Arc<Keys>) -> Self {
+        let default = keys.entry(profile.audience.clone(), profile.default_scopes.clone(), limit(&profile));
+        Self { profile, keys, default }
+    }
+
+    /// The key of a request without wishes.
+    pub fn default_entry(&self) -> &Arc<Entry> {
+        &self.default
+    }
+
+    /// The key of this audience and these scopes, which the profile allows.
+    pub fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet) -> Arc<Entry> {
+        if audience == self.default.audience && scopes == self.default.scopes {
+            return Arc::clone(&self.default);
+        }
+        self.keys.entry(audience, scopes, limit(&self.profile))
+    }
+
+    /// All keys, the default one first.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        let keys = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut entries: Vec<_> = keys.iter().collect();
+        entries.sort_by_key(|(key, entry)| (!Arc::ptr_eq(entry, &self.default), *key));
+        entries.into_iter().map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+}
+
+fn limit(profile: &Profile) -> Option<RequestLimit> {
+    match &profile.grant {
+        Grant::ClientCredentials(grant) => grant.max_token_requests,
+        Grant::Static(_) => None,
+    }
+}
+
+impl Keys {
+    fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet, limit: Option<RequestLimit>) -> Arc<Entry> {
+        let key = (audience, scopes);
+        if let Some(entry) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Arc::clone(entry);
+        }
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MAX_KEYS && !keys.contains_key(&key) {
+            evict(&mut keys);
+        }
+        let (audience, scopes) = key.clone();
+        Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Entry::new(audience, scopes, limit))))
+    }
+}
+
+/// Drops the key that was used least lately, but none that is being fetched.
+fn evict(keys: &mut HashMap<Key, Arc<Entry>>) {
+    let oldest = keys
+        .iter()
+        .filter(|(_, entry)| !entry.in_flight())
+        .min_by_key(|(_, entry)| entry.last_used().map(|moment| moment.boot))
+        .map(|(key, _)| key.clone());
+    if let Some(key) = oldest {
+        keys.remove(&key);
+    }
+}

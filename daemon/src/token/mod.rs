@@ -1,0 +1,27 @@
+//! The engine: one cache that every caller shares, and the rules for when the IdP is asked.
+//!
+//! - [`ports`]: the traits it needs; others implement them
+//! - [`service`]: the decision table as a whole: [`Engine::get_token`](service::Engine::get_token)
+//! - [`freshness`], [`backoff`], [`budget`]: its pure parts, functions of the time they are told
+//! - [`entry`]: one key's state, changed under one short lock
+//! - [`flight`]: one fetch that any number of callers wait for
+//! - [`cache`]: all keys of all profiles, and what a reload does to them
+//! - [`select`]: which profile a request means
+//! - [`static_token`]: profiles that hand out a long-lived token
+//! - [`name`]: keyed hashes that stand for tokens and secrets
+//! - [`error`]: what callers are told
+//!
+//! It knows neither gRPC nor HTTP nor the operating system.
+
+pub mod backoff;
+pub mod budget;
+pub mod cache;
+pub mod entry;
+pub mod error;
+pub mod flight;
+pub mod freshness;
+pub mod name;
+pub mod ports;
+pub mod select;
+pub mod service;
+pub mod static_token;

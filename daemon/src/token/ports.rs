@@ -1,0 +1,113 @@
+//! What the engine needs from the world.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use crate::domain::{
+    profile::ClientCredentials,
+    scope::ScopeSet,
+    secret::{SecretRef, SecretString},
+    time::Moment,
+};
+
+/// A future behind a trait object: only what is off the hot path returns one.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now, on both clocks.
+    fn now(&self) -> Moment;
+}
+
+/// Spreads what would otherwise happen everywhere at once.
+pub trait Jitter: Send + Sync {
+    /// A number from 0 up to, not including, 1.
+    fn unit(&self) -> f64;
+}
+
+/// Resolves references to secrets.
+pub trait Secrets: Send + Sync {
+    /// The secret, read anew.
+    fn resolve<'a>(&'a self, reference: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>>;
+}
+
+/// Why a secret cannot be had: which source, what is wrong with it, what to do. Holds no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SecretError(pub String);
+
+/// Asks an IdP for tokens.
+pub trait Issuer: Send + Sync {
+    /// Sends one token request, once, and answers within its own deadline.
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>>;
+}
+
+/// One token request.
+#[derive(Debug)]
+pub struct IssueRequest {
+    /// Where and how to ask.
+    pub grant: ClientCredentials,
+    /// The client's secret.
+    pub secret: SecretString,
+    /// The scopes to ask for.
+    pub scopes: ScopeSet,
+    /// The audience to ask for.
+    pub audience: Option<Arc<str>>,
+}
+
+/// A token response that could be understood.
+#[derive(Debug)]
+pub struct Issued {
+    /// The access token, checked to be visible ASCII.
+    pub access_token: SecretString,
+    /// How long it lives from when it was asked for.
+    pub expires_in: ExpiresIn,
+    /// What was granted, if the IdP said so; otherwise it is what was asked for (RFC 6749 section 5.1).
+    pub scopes: Option<ScopeSet>,
+}
+
+/// `expires_in` of a token response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiresIn {
+    /// Missing or null.
+    Unknown,
+    /// Zero or less.
+    Over,
+    /// More than zero.
+    After(Duration),
+}
+
+/// Why a token request failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct IssueError {
+    /// What went wrong.
+    pub kind: IssueErrorKind,
+    /// A sentence for people, with the IdP's host. Holds neither bodies nor secrets.
+    pub message: String,
+    /// RFC 6749 section 5.2, if the IdP said.
+    pub oauth_error: Option<String>,
+    /// The status of the HTTP response, if there was one.
+    pub http_status: Option<u16>,
+    /// How long the IdP asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// Failures by what asking again can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssueErrorKind {
+    /// No answer. Asking again may help.
+    Unreachable,
+    /// The answer was "not now". Asking again may help.
+    Unavailable,
+    /// The answer was no token response. Asking again may help.
+    Invalid,
+    /// The answer was "no". Asking again does not help until something is changed.
+    Refused,
+}
+
+impl IssueErrorKind {
+    /// Whether asking again, with nothing changed, may help.
+    pub fn is_transient(self) -> bool {
+        self != Self::Refused
+    }
+}

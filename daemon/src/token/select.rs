@@ -1,0 +1,110 @@
+//! Which profile a request means, and whether its token may go where the caller wants to take it.
+
+use std::sync::Arc;
+
+use ::url::Url;
+
+use super::{
+    cache::{Directory, Slot},
+    error::TokenError,
+};
+use crate::domain::url::{self, UrlError};
+
+/// The profile of a request that names a profile, a URL, both or neither; and the URL in the form that
+/// was checked.
+///
+/// Without a name: the profile whose `urls` cover the URL most closely; else, where there is no URL or
+/// only a path, the default profile; else the only one.
+pub fn select(directory: &Directory, name: &str, url: &str) -> Result<(Arc<Slot>, Option<Url>), TokenError> {
+    if name.is_empty() && !url.is_empty() && !url.starts_with('/') {
+        return by_url(directory, url);
+    }
+    let slot = if name.is_empty() { implied(directory)? } else { named(directory, name)? };
+    let url = match url {
+        "" => None,
+        url => Some(place(slot, url)?),
+    };
+    Ok((Arc::clone(slot), url))
+}
+
+fn named<'a>(directory: &'a Directory, name: &str) -> Result<&'a Arc<Slot>, TokenError> {
+    directory
+        .get(name)
+        .ok_or_else(|| TokenError::ProfileUnknown { name: name.to_owned(), known: directory.names() })
+}
+
+fn implied(directory: &Directory) -> Result<&Arc<Slot>, TokenError> {
+    match &directory.default_profile {
+        Some(name) => named(directory, name),
+        None => directory.only().ok_or_else(|| TokenError::ProfileAmbiguous {
+            why: "the request names no profile and there is no default_profile".to_owned(),
+            known: directory.names(),
+        }),
+    }
+}
+
+fn by_url(directory: &Directory, text: &str) -> Result<(Arc<Slot>, Option<Url>), TokenError> {
+    let url = url::canonical(text, true)?;
+    let covering: Vec<_> =
+        directory.iter().filter_map(|slot| Some((slot.profile.covers(&url)?, slot))).collect();
+    let Some(longest) = covering.iter().map(|(len, _)| *len).max() else {
+        return Err(TokenError::UrlNotAllowed {
+            profile: "any profile".to_owned(),
+            url: shown(&url),
+            allowed: "other places; `usher status --json` lists them".to_owned(),
+        });
+    };
+    let mut closest: Vec<_> =
+        covering.into_iter().filter(|(len, _)| *len == longest).map(|(_, slot)| slot).collect();
+    closest.sort_by(|one, other| one.profile.name.cmp(&other.profile.name));
+    match closest.as_slice() {
+        [slot] => {
+            let url = place(slot, text)?;
+            Ok((Arc::clone(slot), Some(url)))
+        }
+        several => Err(TokenError::ProfileAmbiguous {
+            why: format!("several profiles cover {} equally well", shown(&url)),
+            known: several.iter().map(|slot| slot.profile.name.clone()).collect(),
+        }),
+    }
+}
+
+/// The URL that `text` means to this profile, if its token may be presented there.
+fn place(slot: &Slot, text: &str) -> Result<Url, TokenError> {
+    let profile = &slot.profile;
+    let joined;
+    let text = if text.starts_with('/') {
+        let base = profile.base_url.as_ref().ok_or_else(|| {
+            TokenError::Invalid(format!(
+                "{text:?} is a path, and the profile {} has no base_url: give the whole URL, or set base_url",
+                profile.name
+            ))
+        })?;
+        joined = base.join(text);
+        joined.as_str()
+    } else {
+        text
+    };
+    let url = match url::canonical(text, profile.allow_loopback_http) {
+        Err(error @ (UrlError::NotAbsolute | UrlError::NotHttps)) => {
+            return Err(TokenError::Invalid(format!("{text:?} {error}")));
+        }
+        other => other?,
+    };
+    if profile.covers(&url).is_none() {
+        let allowed = match profile.urls.as_slice() {
+            [] => "none: set urls or base_url in the profile".to_owned(),
+            urls => urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        };
+        return Err(TokenError::UrlNotAllowed { profile: profile.name.clone(), url: shown(&url), allowed });
+    }
+    Ok(url)
+}
+
+/// A URL as an error shows it: its query is the caller's business.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}

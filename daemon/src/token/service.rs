@@ -1,0 +1,420 @@
+//! The engine as a whole: from a request to a token.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tracing::{debug, info, warn};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::{
+    cache::{Changes, Directory, Slot},
+    entry::{Cause, Decision, Entry, Refusal, Takeoff},
+    error::TokenError,
+    freshness,
+    name::Namer,
+    ports::{
+        Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter, SecretError,
+        Secrets,
+    },
+    select::select,
+    static_token,
+};
+use crate::{
+    config::Config,
+    domain::{
+        profile::{ClientCredentials, Grant, Profile, StaticToken},
+        scope::ScopeSet,
+        secret::{ExposeSecret as _, SecretString},
+        time::Moment,
+        token::{Scheme, Token},
+    },
+};
+
+/// What a caller asks for.
+#[derive(Debug, Clone, Default)]
+pub struct TokenRequest {
+    /// The profile. Empty: see [`select`].
+    pub profile: String,
+    /// Where the token is to be presented. Empty: not told.
+    pub url: String,
+    /// Empty: the profile's default.
+    pub scopes: Vec<String>,
+    /// Empty: the profile's own.
+    pub audience: String,
+    /// How long the token should last.
+    pub min_ttl: Duration,
+    /// The name of a token that the API rejected. Empty: none.
+    pub rejected_token_id: String,
+    /// How long the caller waits.
+    pub patience: Duration,
+}
+
+/// What a caller gets.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The token.
+    pub token: Arc<Token>,
+    /// Where it came from.
+    pub source: Source,
+    /// It does not last as long as was asked for.
+    pub below_min_ttl: bool,
+    /// The profile.
+    pub profile: Arc<Profile>,
+    /// The URL in the form that was checked.
+    pub url: Option<Url>,
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Memory.
+    Cache,
+    /// The IdP; there was no token before.
+    Fetched,
+    /// The IdP; it replaced an older one.
+    Refreshed,
+}
+
+/// The parts the engine works with.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Asks IdPs.
+    pub issuer: Arc<dyn Issuer>,
+    /// Reads secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// Spreads refreshes and retries.
+    pub jitter: Arc<dyn Jitter>,
+}
+
+/// The token engine. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ports: Ports,
+    namer: Namer,
+    directory: ArcSwap<Directory>,
+}
+
+impl Engine {
+    /// An engine without profiles.
+    pub fn new(ports: Ports, namer: Namer) -> Self {
+        Self { shared: Arc::new(Shared { ports, namer, directory: ArcSwap::default() }) }
+    }
+
+    /// Takes a configuration as a whole. Profiles that did not change keep their tokens.
+    pub fn apply(&self, config: &Config) -> Changes {
+        let (directory, changes) = self.shared.directory.load().succeed(config);
+        self.shared.directory.store(Arc::new(directory));
+        changes
+    }
+
+    /// The profiles in force.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.shared.directory.load_full()
+    }
+
+    /// The time as the engine sees it.
+    pub fn now(&self) -> Moment {
+        self.shared.ports.clock.now()
+    }
+
+    /// Whether the secret of a profile can be read now.
+    pub async fn check_secret(&self, profile: &Profile) -> Result<(), SecretError> {
+        self.shared.ports.secrets.resolve(profile.grant.secret()).await.map(drop)
+    }
+
+    /// Drops the tokens of a profile. How many there were.
+    pub fn forget(&self, profile: &str) -> Result<u32, TokenError> {
+        let directory = self.shared.directory.load();
+        let (slot, _) = select(&directory, profile, "")?;
+        let forgotten = slot.entries().iter().filter(|entry| entry.forget()).count();
+        info!(profile = slot.profile.name, forgotten, "tokens forgotten");
+        Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
+    }
+
+    /// A token for a caller.
+    pub async fn get_token(&self, request: &TokenRequest) -> Result<Answer, TokenError> {
+        let (slot, url) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
+        let answer = match &slot.profile.grant {
+            Grant::Static(grant) => self.static_answer(&slot, grant, request).await?,
+            Grant::ClientCredentials(grant) => self.answer(&slot, grant, request).await?,
+        };
+        let (token, source) = answer;
+        let now = self.now();
+        let below_min_ttl = match (&token.lifetime, &slot.profile.grant) {
+            (Some(lifetime), _) => lifetime.left(now) < request.min_ttl,
+            (None, Grant::ClientCredentials(_)) => !request.min_ttl.is_zero(),
+            (None, Grant::Static(_)) => false,
+        };
+        Ok(Answer { token, source, below_min_ttl, profile: Arc::clone(&slot.profile), url })
+    }
+
+    async fn static_answer(
+        &self,
+        slot: &Slot,
+        grant: &StaticToken,
+        request: &TokenRequest,
+    ) -> Result<(Arc<Token>, Source), TokenError> {
+        let profile = &slot.profile;
+        wanted_key(slot, request)?;
+        // Read for every call: a token that was just replaced is handed out at once.
+        let secret = self.secret(profile).await?;
+        let token =
+            static_token::token(grant, secret, &self.shared.namer).map_err(|error| TokenError::Secret {
+                profile: profile.name.clone(),
+                error: SecretError(format!("what {} holds {error}", grant.api_token)),
+            })?;
+        if token.is(&request.rejected_token_id) {
+            return Err(TokenError::TokenRejected {
+                profile: profile.name.clone(),
+                secret: grant.api_token.to_string(),
+            });
+        }
+        let entry = slot.default_entry();
+        entry.touch(self.now());
+        entry.count_served();
+        Ok((Arc::new(token), Source::Cache))
+    }
+
+    async fn answer(
+        &self,
+        slot: &Slot,
+        grant: &ClientCredentials,
+        request: &TokenRequest,
+    ) -> Result<(Arc<Token>, Source), TokenError> {
+        let profile = &slot.profile;
+        let (entry, explicit) = wanted_key(slot, request)?;
+        let mut decision = entry.decide(self.now(), request.min_ttl, &request.rejected_token_id);
+        if let Decision::Refuse(Refusal::Trouble(Cause::Issue { secret, error }, _)) = &decision
+            && error.kind == IssueErrorKind::Refused
+            && self.secret(profile).await.is_ok_and(|now| self.shared.namer.tag(&now) != *secret)
+        {
+            entry.forgive();
+            decision = entry.decide(self.now(), request.min_ttl, "");
+        }
+        let (token, source) = match decision {
+            Decision::Answer(token) => (token, Source::Cache),
+            Decision::AnswerAndRefresh(token, takeoff) => {
+                self.take_off(profile, grant, &entry, takeoff);
+                (token, Source::Cache)
+            }
+            Decision::Wait { flight, takeoff, fallback } => {
+                if let Some(takeoff) = takeoff {
+                    self.take_off(profile, grant, &entry, takeoff);
+                }
+                let outcome = flight
+                    .wait(request.patience)
+                    .await
+                    .unwrap_or_else(|| Err(TokenError::Deadline { profile: profile.name.clone() }));
+                self.landing(outcome, fallback)?
+            }
+            Decision::Refuse(refusal) => return Err(refused(profile, refusal)),
+        };
+        if let Some(scope) = explicit.first_not_in(&token.scopes) {
+            return Err(TokenError::ScopeNotGranted {
+                profile: profile.name.clone(),
+                scope: scope.to_owned(),
+                granted: token.scopes.to_string(),
+            });
+        }
+        entry.count_served();
+        Ok((token, source))
+    }
+
+    /// The token that a flight brought, else the one that is still valid, else why there is none.
+    fn landing(
+        &self,
+        outcome: Result<Arc<Token>, TokenError>,
+        fallback: Option<Arc<Token>>,
+    ) -> Result<(Arc<Token>, Source), TokenError> {
+        let now = self.now();
+        let valid = |token: &Arc<Token>| token.lifetime.is_none_or(|lifetime| !lifetime.left(now).is_zero());
+        match outcome {
+            Ok(token) if valid(&token) => {
+                let source = if token.replaces { Source::Refreshed } else { Source::Fetched };
+                Ok((token, source))
+            }
+            Ok(_) => Err(TokenError::Internal("the token had expired before it could be answered")),
+            Err(error) => fallback.filter(valid).map(|token| (token, Source::Cache)).ok_or(error),
+        }
+    }
+
+    async fn secret(&self, profile: &Profile) -> Result<SecretString, TokenError> {
+        let resolved = self.shared.ports.secrets.resolve(profile.grant.secret()).await;
+        resolved.map_err(|error| TokenError::Secret { profile: profile.name.clone(), error })
+    }
+
+    /// Fetches in a task of its own: no caller who hangs up takes the others' token along.
+    fn take_off(
+        &self,
+        profile: &Arc<Profile>,
+        grant: &ClientCredentials,
+        entry: &Arc<Entry>,
+        takeoff: Takeoff,
+    ) {
+        let (engine, profile, grant) = (self.clone(), Arc::clone(profile), grant.clone());
+        let guard = LostFlight { entry: Arc::clone(entry), armed: true };
+        tokio::spawn(async move {
+            engine.fetch(&profile, grant, &guard.entry, takeoff).await;
+            guard.disarm();
+        });
+    }
+
+    async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
+        let Shared { ports, namer, .. } = &*self.shared;
+        let secret = match ports.secrets.resolve(&grant.client_secret).await {
+            Ok(secret) => secret,
+            Err(error) => {
+                warn!(profile = profile.name, %error, "secret unavailable");
+                let told = TokenError::Secret { profile: profile.name.clone(), error: error.clone() };
+                let now = ports.clock.now();
+                return entry.failed(takeoff, Cause::Secret(error), now, ports.jitter.unit(), |_| Err(told));
+            }
+        };
+        let tag = namer.tag(&secret);
+        let requested_at = ports.clock.now();
+        if let Err(refusal) = entry.spend(requested_at) {
+            return entry.grounded(takeoff, Err(refused(profile, refusal)));
+        }
+        debug!(profile = profile.name, scopes = %entry.scopes, "token request");
+        let default_lifetime = grant.default_lifetime;
+        let (scopes, audience) = (entry.scopes.clone(), entry.audience.clone());
+        match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
+            Ok(issued) => {
+                let replaces = takeoff.replaces();
+                let token = self.token(issued, entry, requested_at, default_lifetime, replaces);
+                info!(
+                    profile = profile.name,
+                    token_id = %token.id,
+                    scopes = %token.scopes,
+                    lifetime_seconds = token.lifetime.map_or(0, |lifetime| lifetime.length.as_secs()),
+                    replaces,
+                    "token fetched"
+                );
+                entry.landed(takeoff, token);
+            }
+            Err(error) => {
+                warn!(
+                    profile = profile.name,
+                    kind = ?error.kind,
+                    http_status = error.http_status,
+                    oauth_error = error.oauth_error,
+                    %error,
+                    "token request failed"
+                );
+                let told = error.clone();
+                let cause = Cause::Issue { error, secret: tag };
+                entry.failed(takeoff, cause, ports.clock.now(), ports.jitter.unit(), |retry_in| {
+                    Err(issue_error(profile, told, retry_in))
+                });
+            }
+        }
+    }
+
+    fn token(
+        &self,
+        issued: Issued,
+        entry: &Entry,
+        requested_at: Moment,
+        default_lifetime: Duration,
+        replaces: bool,
+    ) -> Token {
+        let length = match issued.expires_in {
+            ExpiresIn::After(length) => Some(length),
+            ExpiresIn::Unknown => Some(default_lifetime),
+            ExpiresIn::Over => None,
+        };
+        let jitter = self.shared.ports.jitter.unit();
+        let authorization = Zeroizing::new(format!("Bearer {}", issued.access_token.expose_secret()));
+        Token {
+            id: self.shared.namer.token(&issued.access_token),
+            authorization: authorization.as_str().into(),
+            access_token: issued.access_token,
+            scheme: Scheme::Bearer,
+            scopes: issued.scopes.unwrap_or_else(|| entry.scopes.clone()),
+            lifetime: length.map(|length| freshness::lifetime(requested_at, length, jitter)),
+            replaces,
+        }
+    }
+}
+
+/// The key that a request means, and the scopes that it names itself.
+fn wanted_key(slot: &Slot, request: &TokenRequest) -> Result<(Arc<Entry>, ScopeSet), TokenError> {
+    if request.scopes.is_empty() && request.audience.is_empty() {
+        return Ok((Arc::clone(slot.default_entry()), ScopeSet::default()));
+    }
+    let profile = &slot.profile;
+    let explicit = ScopeSet::new(&request.scopes).map_err(|error| TokenError::Invalid(error.to_string()))?;
+    if let Some(scope) = explicit.first_not_in(&profile.scopes) {
+        return Err(TokenError::ScopeNotAllowed {
+            profile: profile.name.clone(),
+            scope: scope.to_owned(),
+            allowed: if profile.scopes.is_empty() { "none".to_owned() } else { profile.scopes.to_string() },
+        });
+    }
+    let audience = match request.audience.as_str() {
+        "" => profile.audience.clone(),
+        wanted => {
+            let listed = profile.audience.iter().chain(&profile.audiences).find(|own| &***own == wanted);
+            Some(listed.cloned().ok_or_else(|| TokenError::AudienceNotAllowed {
+                profile: profile.name.clone(),
+                audience: wanted.to_owned(),
+            })?)
+        }
+    };
+    let scopes = if explicit.is_empty() { profile.default_scopes.clone() } else { explicit.clone() };
+    Ok((slot.entry(audience, scopes), explicit))
+}
+
+fn refused(profile: &Profile, refusal: Refusal) -> TokenError {
+    let name = profile.name.clone();
+    match refusal {
+        Refusal::Trouble(Cause::Issue { error, .. }, retry_in) => issue_error(profile, error, retry_in),
+        Refusal::Trouble(Cause::Secret(error), _) => TokenError::Secret { profile: name, error },
+        Refusal::Rejections(retry_in) => TokenError::RateLimited {
+            profile: name,
+            why: "the API rejected one new token after another, so the next is not fetched at once"
+                .to_owned(),
+            retry_in,
+        },
+        Refusal::Budget(limit, retry_in) => TokenError::RateLimited {
+            profile: name,
+            why: format!(
+                "its budget of {} token requests in {} is used up (max_token_requests)",
+                limit.requests,
+                humantime::format_duration(limit.window)
+            ),
+            retry_in,
+        },
+    }
+}
+
+fn issue_error(profile: &Profile, error: IssueError, retry_in: Duration) -> TokenError {
+    TokenError::Issue { profile: profile.name.clone(), error, retry_in }
+}
+
+/// Frees a key whose fetch ended by a panic.
+struct LostFlight {
+    entry: Arc<Entry>,
+    armed: bool,
+}
+
+impl LostFlight {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for LostFlight {
+    fn drop(&mut self) {
+        if self.armed {
+            self.entry.lost();
+        }
+    }
+}
