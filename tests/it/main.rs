@@ -1,1 +1,1 @@
-
+//! The integration tests: real usherd and usher, a module per behaviour.
