@@ -32,7 +32,7 @@ use tracing::info;
 
 use self::{
     access::Policy,
-    config::Config,
+    domain::profile::Profiles,
     lifecycle::{Configuration, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
     rpc::serve::Limits,
@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What [`run`] is given: all that was read and decided before anybody could call.
 pub struct Parts {
     /// The configuration to begin with.
-    pub config: Config,
+    pub profiles: Profiles,
     /// Where it comes from, for reloads.
     pub config_path: PathBuf,
     /// What `~` in it stands for.
@@ -74,7 +74,7 @@ pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
     let namer = Namer::new().ok().context("the system has no random numbers")?;
     let engine = Engine::new(engine_ports, namer);
     let configuration =
-        Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.config).await;
+        Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles).await;
     let configuration = Arc::new(configuration);
     let routes = rpc::routes(engine, Arc::clone(&configuration) as _).context("cannot set up reflection")?;
     let socket = listener.socket.try_clone().context("cannot set up the socket")?;
@@ -83,7 +83,7 @@ pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %listener.path().display(),
-        profiles = parts.config.profiles.len(),
+        profiles = parts.profiles.by_name.len(),
         "ready"
     );
     // Without a service manager there is nobody to tell.

@@ -10,7 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::{
-    config::{self, Config, Context, Report},
+    config::{self, Context, Report},
+    domain::profile::Profiles,
     os::trusted::{self, Readers},
     rpc::admin::{Control, Facts},
     token::{cache::Changes, ports::BoxFuture, service::Engine},
@@ -20,7 +21,7 @@ use crate::{
 const MAX_CONFIG: u64 = 10 * 1024 * 1024;
 
 /// Reads the configuration at `path`, which must be ours or root's and writable by nobody else.
-pub fn load(path: &Path, home: Option<&Path>) -> Result<Config, Report> {
+pub fn load(path: &Path, home: Option<&Path>) -> Result<Profiles, Report> {
     let bytes = trusted::read(path, Readers::Anyone, MAX_CONFIG).map_err(|error| {
         let hint = if error.is_not_found() { "; the README shows how one begins" } else { "" };
         Report::of_file(path, format!("the configuration cannot be read: {error}{hint}"))
@@ -48,10 +49,10 @@ struct State {
 
 impl Configuration {
     /// Puts the first configuration in force.
-    pub async fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, config: &Config) -> Self {
+    pub async fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, profiles: &Profiles) -> Self {
         let started_at = engine.now().wall;
         let state = Mutex::new(State { loaded_at: started_at, error: None });
-        engine.apply(config);
+        engine.apply(profiles);
         warn_of_secrets(&engine).await;
         Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()) }
     }
@@ -59,8 +60,8 @@ impl Configuration {
     async fn reload(&self) -> Result<Changes, Report> {
         let _turn = self.turn.lock().await;
         match load(&self.path, self.home.as_deref()) {
-            Ok(config) => {
-                let changes = self.engine.apply(&config);
+            Ok(profiles) => {
+                let changes = self.engine.apply(&profiles);
                 *self.state() = State { loaded_at: self.engine.now().wall, error: None };
                 info!(
                     added = ?changes.added,

@@ -10,7 +10,12 @@ use clap::{Parser, ValueEnum};
 use os::listener::{ListenError, Listener};
 use tracing::{Level, error};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
-use usher_daemon::{Parts, access::Policy, config::Config, domain::secret::SecretRef, lifecycle, os};
+use usher_daemon::{
+    Parts,
+    access::Policy,
+    domain::{profile::Profiles, secret::SecretRef},
+    lifecycle, os,
+};
 
 /// Owns OAuth clients' secrets and one shared token cache, and answers `usher` on a Unix socket.
 ///
@@ -82,15 +87,15 @@ fn start(args: &Args) -> Result<(), Failure> {
     os::harden::process().context("cannot harden the process").map_err(failed(exit::OSERR))?;
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
     let config_path = config_path(args.config.clone(), home.as_deref()).map_err(failed(exit::CONFIG))?;
-    let config = lifecycle::load(&config_path, home.as_deref());
-    let config = config.map_err(anyhow::Error::from).map_err(failed(exit::CONFIG))?;
+    let profiles = lifecycle::load(&config_path, home.as_deref());
+    let profiles = profiles.map_err(anyhow::Error::from).map_err(failed(exit::CONFIG))?;
     if args.check_config {
-        tracing::info!("{}: {} profiles, no problems", config_path.display(), config.profiles.len());
+        tracing::info!("{}: {} profiles, no problems", config_path.display(), profiles.by_name.len());
         return Ok(());
     }
     #[expect(unsafe_code, reason = "the environment is changed")]
     // SAFETY: no thread has been started yet.
-    let environment = unsafe { os::environment::take(environment_names(&config)) };
+    let environment = unsafe { os::environment::take(environment_names(&profiles)) };
 
     let socket = usher_proto::socket::path(|name| std::env::var_os(name))
         .map_err(anyhow::Error::from)
@@ -107,7 +112,7 @@ fn start(args: &Args) -> Result<(), Failure> {
         .context("cannot raise the limit of descriptors")
         .map_err(failed(exit::OSERR))?;
     let parts = Parts {
-        config,
+        profiles,
         config_path,
         home,
         environment,
@@ -142,8 +147,8 @@ fn config_path(given: Option<PathBuf>, home: Option<&Path>) -> anyhow::Result<Pa
 }
 
 /// The variables that the configuration names as secrets.
-fn environment_names(config: &Config) -> impl Iterator<Item = &str> {
-    config.profiles.values().filter_map(|profile| match profile.grant.secret() {
+fn environment_names(profiles: &Profiles) -> impl Iterator<Item = &str> {
+    profiles.by_name.values().filter_map(|profile| match profile.grant.secret() {
         SecretRef::Env(name) => Some(name.as_str()),
         SecretRef::File(_) => None,
     })

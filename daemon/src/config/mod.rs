@@ -21,16 +21,7 @@ use toml::de::DeTable;
 
 pub use self::report::{Problem, Report};
 use self::section::{Document, Section};
-use crate::domain::profile::Profile;
-
-/// A valid configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Config {
-    /// The profiles by name.
-    pub profiles: BTreeMap<String, Arc<Profile>>,
-    /// The profile that is meant when a caller names none.
-    pub default_profile: Option<String>,
-}
+use crate::domain::profile::Profiles;
 
 /// What paths in the configuration are relative to.
 #[derive(Debug, Clone)]
@@ -42,7 +33,7 @@ pub struct Context {
 }
 
 /// Parses and validates the text of the file at `path`. All of its mistakes are in the report.
-pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Config, Report> {
+pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Profiles, Report> {
     let document = Document::new(text);
     let (root, errors) = DeTable::parse_recoverable(text);
     let well_formed = errors.is_empty();
@@ -50,16 +41,16 @@ pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Config, Repor
         // Only the message: the parser's own rendering quotes the line, which may hold a secret.
         document.problem(error.span(), "", error.message());
     }
-    let config = read(&Section::new(&document, "", 0..0, root.get_ref()), context);
+    let profiles = read(&Section::new(&document, "", 0..0, root.get_ref()), context);
     let mut problems = document.into_problems();
     if !well_formed {
         // What the parser could not make out says nothing about what the table lacks.
         problems.retain(|problem| problem.key.is_empty() || !problem.message.starts_with("is missing"));
     }
-    if problems.is_empty() { Ok(config) } else { Err(Report { path: path.to_owned(), problems }) }
+    if problems.is_empty() { Ok(profiles) } else { Err(Report { path: path.to_owned(), problems }) }
 }
 
-fn read(root: &Section<'_>, context: &Context) -> Config {
+fn read(root: &Section<'_>, context: &Context) -> Profiles {
     let mut profiles = BTreeMap::new();
     for (name, section) in root.tables("profile") {
         if let Some(profile) = profile::read(name, section, context) {
@@ -73,7 +64,7 @@ fn read(root: &Section<'_>, context: &Context) -> Config {
         root.problem("default_profile", format!("there is no [profile.{name}]"));
     }
     root.finish();
-    Config { profiles, default_profile }
+    Profiles { by_name: profiles, default_profile }
 }
 
 #[cfg(test)]

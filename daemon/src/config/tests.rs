@@ -8,7 +8,7 @@ use crate::domain::{
     secret::SecretRef,
 };
 
-fn check(text: &str) -> Result<Config, String> {
+fn check(text: &str) -> Result<Profiles, String> {
     let context = Context { directory: "/etc/usher".into(), home: Some("/home/u".into()) };
     parse(text, Path::new("/etc/usher/config.toml"), &context).map_err(|report| report.to_string())
 }
@@ -29,7 +29,7 @@ fn the_guides_oauth_client_needs_four_lines() {
         "#,
     )
     .unwrap();
-    let profile = &config.profiles["frontdoor"];
+    let profile = &config.by_name["frontdoor"];
     let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
     assert_eq!(grant.token_url.as_str(), "https://acme.example.com/oauth/token");
     assert_eq!((grant.body, grant.client_auth), (Body::Json, ClientAuth::Body));
@@ -62,7 +62,7 @@ fn the_profile_wins_over_its_preset() {
         "#,
     )
     .unwrap();
-    let profile = &config.profiles["a"];
+    let profile = &config.by_name["a"];
     let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
     assert_eq!(grant.token_url.as_str(), "https://idp.example.com/t");
     assert_eq!(grant.client_secret, SecretRef::Env("SECRET".into()));
@@ -73,7 +73,7 @@ fn the_profile_wins_over_its_preset() {
     assert_eq!(profile.default_scopes.to_string(), "b");
     assert_eq!(profile.urls.len(), 1, "urls default to base_url, not to the preset's");
     assert_eq!(profile.urls[0].to_string(), "https://api.example.com/v1");
-    let Grant::Static(grant) = &config.profiles["b"].grant else { panic!("not static") };
+    let Grant::Static(grant) = &config.by_name["b"].grant else { panic!("not static") };
     assert_eq!(grant.encoding, BasicEncoding::Base64);
     assert_eq!(grant.api_token, SecretRef::File("/home/u/token".into()));
 }
@@ -161,5 +161,5 @@ fn keys_of_another_grant_are_unknown() {
 
 #[test]
 fn an_empty_file_has_no_profiles() {
-    assert_eq!(check(""), Ok(Config::default()));
+    assert_eq!(check(""), Ok(Profiles::default()));
 }

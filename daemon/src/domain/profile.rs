@@ -1,10 +1,19 @@
 //! A profile: who is the client, where its tokens come from, and what they are for.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use url::Url;
 
 use super::{scope::ScopeSet, secret::SecretRef, url::UrlPrefix};
+
+/// All that a configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profiles {
+    /// The profiles by name.
+    pub by_name: BTreeMap<String, Arc<Profile>>,
+    /// The profile that is meant when a caller names none.
+    pub default_profile: Option<String>,
+}
 
 /// A profile of the configuration, validated, with its preset filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,9 @@ use std::{
 };
 
 use super::entry::Entry;
-use crate::{
-    config::Config,
-    domain::{
-        profile::{Grant, Profile, RequestLimit},
-        scope::ScopeSet,
-    },
+use crate::domain::{
+    profile::{Grant, Profile, Profiles, RequestLimit},
+    scope::ScopeSet,
 };
 
 /// The most keys one profile has. Which ones there can be is up to the configuration; how many subsets
@@ -58,12 +55,12 @@ pub struct Changes {
 }
 
 impl Directory {
-    /// The directory of a configuration. A profile whose grant is as it was keeps its keys, with their
+    /// The directory of new profiles. A profile whose grant is as it was keeps its keys, with their
     /// tokens, flights and budgets; any other begins anew.
-    pub fn succeed(&self, config: &Config) -> (Self, Changes) {
+    pub fn succeed(&self, profiles: &Profiles) -> (Self, Changes) {
         let mut changes = Changes::default();
-        let mut slots = HashMap::with_capacity(config.profiles.len());
-        for (name, profile) in &config.profiles {
+        let mut slots = HashMap::with_capacity(profiles.by_name.len());
+        for (name, profile) in &profiles.by_name {
             let keys = match self.slots.get(name) {
                 Some(old) if old.profile == *profile => {
                     changes.unchanged += 1;
@@ -83,7 +80,7 @@ impl Directory {
         }
         changes.removed = self.slots.keys().filter(|name| !slots.contains_key(*name)).cloned().collect();
         changes.removed.sort_unstable();
-        (Self { slots, default_profile: config.default_profile.clone() }, changes)
+        (Self { slots, default_profile: profiles.default_profile.clone() }, changes)
     }
 
     /// The profile of this name.

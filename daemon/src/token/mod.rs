@@ -3,6 +3,7 @@
 //! - [`ports`]: the traits it needs; others implement them
 //! - [`service`]: the decision table as a whole: [`Engine::get_token`](service::Engine::get_token)
 //! - [`freshness`], [`backoff`], [`budget`]: its pure parts, functions of the time they are told
+//! - [`fetch`]: from the secret to the cache
 //! - [`entry`]: one key's state, changed under one short lock
 //! - [`flight`]: one fetch that any number of callers wait for
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
@@ -18,6 +19,7 @@ pub mod budget;
 pub mod cache;
 pub mod entry;
 pub mod error;
+pub mod fetch;
 pub mod flight;
 pub mod freshness;
 pub mod name;

@@ -3,32 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tracing::{debug, info, warn};
+use tracing::info;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::{
     cache::{Changes, Directory, Slot},
-    entry::{Cause, Decision, Entry, Refusal, Takeoff},
+    entry::{Cause, Decision, Entry, Refusal},
     error::TokenError,
-    freshness,
+    flight::Outcome,
     name::Namer,
-    ports::{
-        Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter, SecretError,
-        Secrets,
-    },
+    ports::{Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
     select::select,
     static_token,
 };
-use crate::{
-    config::Config,
-    domain::{
-        profile::{ClientCredentials, Grant, Profile, StaticToken},
-        scope::ScopeSet,
-        secret::{ExposeSecret as _, SecretString},
-        time::Moment,
-        token::{Scheme, Token},
-    },
+use crate::domain::{
+    profile::{ClientCredentials, Grant, Profile, Profiles, StaticToken},
+    scope::ScopeSet,
+    secret::SecretString,
+    time::Moment,
+    token::Token,
 };
 
 /// What a caller asks for.
@@ -92,12 +85,12 @@ pub struct Ports {
 /// The token engine. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    ports: Ports,
-    namer: Namer,
+pub(super) struct Shared {
+    pub(super) ports: Ports,
+    pub(super) namer: Namer,
     directory: ArcSwap<Directory>,
 }
 
@@ -107,9 +100,9 @@ impl Engine {
         Self { shared: Arc::new(Shared { ports, namer, directory: ArcSwap::default() }) }
     }
 
-    /// Takes a configuration as a whole. Profiles that did not change keep their tokens.
-    pub fn apply(&self, config: &Config) -> Changes {
-        let (directory, changes) = self.shared.directory.load().succeed(config);
+    /// Takes new profiles as a whole. Profiles that did not change keep their tokens.
+    pub fn apply(&self, profiles: &Profiles) -> Changes {
+        let (directory, changes) = self.shared.directory.load().succeed(profiles);
         self.shared.directory.store(Arc::new(directory));
         changes
     }
@@ -230,7 +223,7 @@ impl Engine {
     /// The token that a flight brought, else the one that is still valid, else why there is none.
     fn landing(
         &self,
-        outcome: Result<Arc<Token>, TokenError>,
+        outcome: Outcome,
         fallback: Option<Arc<Token>>,
     ) -> Result<(Arc<Token>, Source), TokenError> {
         let now = self.now();
@@ -248,99 +241,6 @@ impl Engine {
     async fn secret(&self, profile: &Profile) -> Result<SecretString, TokenError> {
         let resolved = self.shared.ports.secrets.resolve(profile.grant.secret()).await;
         resolved.map_err(|error| TokenError::Secret { profile: profile.name.clone(), error })
-    }
-
-    /// Fetches in a task of its own: no caller who hangs up takes the others' token along.
-    fn take_off(
-        &self,
-        profile: &Arc<Profile>,
-        grant: &ClientCredentials,
-        entry: &Arc<Entry>,
-        takeoff: Takeoff,
-    ) {
-        let (engine, profile, grant) = (self.clone(), Arc::clone(profile), grant.clone());
-        let guard = LostFlight { entry: Arc::clone(entry), armed: true };
-        tokio::spawn(async move {
-            engine.fetch(&profile, grant, &guard.entry, takeoff).await;
-            guard.disarm();
-        });
-    }
-
-    async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
-        let Shared { ports, namer, .. } = &*self.shared;
-        let secret = match ports.secrets.resolve(&grant.client_secret).await {
-            Ok(secret) => secret,
-            Err(error) => {
-                warn!(profile = profile.name, %error, "secret unavailable");
-                let told = TokenError::Secret { profile: profile.name.clone(), error: error.clone() };
-                let now = ports.clock.now();
-                return entry.failed(takeoff, Cause::Secret(error), now, ports.jitter.unit(), |_| Err(told));
-            }
-        };
-        let tag = namer.tag(&secret);
-        let requested_at = ports.clock.now();
-        if let Err(refusal) = entry.spend(requested_at) {
-            return entry.grounded(takeoff, Err(refused(profile, refusal)));
-        }
-        debug!(profile = profile.name, scopes = %entry.scopes, "token request");
-        let default_lifetime = grant.default_lifetime;
-        let (scopes, audience) = (entry.scopes.clone(), entry.audience.clone());
-        match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
-            Ok(issued) => {
-                let replaces = takeoff.replaces();
-                let token = self.token(issued, entry, requested_at, default_lifetime, replaces);
-                info!(
-                    profile = profile.name,
-                    token_id = %token.id,
-                    scopes = %token.scopes,
-                    lifetime_seconds = token.lifetime.map_or(0, |lifetime| lifetime.length.as_secs()),
-                    replaces,
-                    "token fetched"
-                );
-                entry.landed(takeoff, token);
-            }
-            Err(error) => {
-                warn!(
-                    profile = profile.name,
-                    kind = ?error.kind,
-                    http_status = error.http_status,
-                    oauth_error = error.oauth_error,
-                    %error,
-                    "token request failed"
-                );
-                let told = error.clone();
-                let cause = Cause::Issue { error, secret: tag };
-                entry.failed(takeoff, cause, ports.clock.now(), ports.jitter.unit(), |retry_in| {
-                    Err(issue_error(profile, told, retry_in))
-                });
-            }
-        }
-    }
-
-    fn token(
-        &self,
-        issued: Issued,
-        entry: &Entry,
-        requested_at: Moment,
-        default_lifetime: Duration,
-        replaces: bool,
-    ) -> Token {
-        let length = match issued.expires_in {
-            ExpiresIn::After(length) => Some(length),
-            ExpiresIn::Unknown => Some(default_lifetime),
-            ExpiresIn::Over => None,
-        };
-        let jitter = self.shared.ports.jitter.unit();
-        let authorization = Zeroizing::new(format!("Bearer {}", issued.access_token.expose_secret()));
-        Token {
-            id: self.shared.namer.token(&issued.access_token),
-            authorization: authorization.as_str().into(),
-            access_token: issued.access_token,
-            scheme: Scheme::Bearer,
-            scopes: issued.scopes.unwrap_or_else(|| entry.scopes.clone()),
-            lifetime: length.map(|length| freshness::lifetime(requested_at, length, jitter)),
-            replaces,
-        }
     }
 }
 
@@ -372,7 +272,8 @@ fn wanted_key(slot: &Slot, request: &TokenRequest) -> Result<(Arc<Entry>, ScopeS
     Ok((slot.entry(audience, scopes), explicit))
 }
 
-fn refused(profile: &Profile, refusal: Refusal) -> TokenError {
+/// What a caller is told when no request may be sent.
+pub(super) fn refused(profile: &Profile, refusal: Refusal) -> TokenError {
     let name = profile.name.clone();
     match refusal {
         Refusal::Trouble(Cause::Issue { error, .. }, retry_in) => issue_error(profile, error, retry_in),
@@ -395,26 +296,10 @@ fn refused(profile: &Profile, refusal: Refusal) -> TokenError {
     }
 }
 
-fn issue_error(profile: &Profile, error: IssueError, retry_in: Duration) -> TokenError {
+/// What a caller is told when a request failed.
+pub(super) fn issue_error(profile: &Profile, error: IssueError, retry_in: Duration) -> TokenError {
     TokenError::Issue { profile: profile.name.clone(), error, retry_in }
 }
 
-/// Frees a key whose fetch ended by a panic.
-struct LostFlight {
-    entry: Arc<Entry>,
-    armed: bool,
-}
-
-impl LostFlight {
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for LostFlight {
-    fn drop(&mut self) {
-        if self.armed {
-            self.entry.lost();
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! One fetch, from the secret to the cache, in a task that no caller can cancel.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
+
+use super::{
+    entry::{Cause, Entry, Takeoff},
+    error::TokenError,
+    freshness,
+    ports::{ExpiresIn, IssueRequest, Issued},
+    service::{Engine, Shared, issue_error, refused},
+};
+use crate::domain::{
+    profile::{ClientCredentials, Profile},
+    secret::ExposeSecret as _,
+    time::Moment,
+    token::{Scheme, Token},
+};
+
+impl Engine {
+    /// Fetches in a task of its own: no caller who hangs up takes the others' token along.
+    pub(super) fn take_off(
+        &self,
+        profile: &Arc<Profile>,
+        grant: &ClientCredentials,
+        entry: &Arc<Entry>,
+        takeoff: Takeoff,
+    ) {
+        let (engine, profile, grant) = (self.clone(), Arc::clone(profile), grant.clone());
+        let guard = LostFlight { entry: Arc::clone(entry), armed: true };
+        tokio::spawn(async move {
+            engine.fetch(&profile, grant, &guard.entry, takeoff).await;
+            guard.disarm();
+        });
+    }
+
+    async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
+        let Shared { ports, namer, .. } = &*self.shared;
+        let secret = match ports.secrets.resolve(&grant.client_secret).await {
+            Ok(secret) => secret,
+            Err(error) => {
+                warn!(profile = profile.name, %error, "secret unavailable");
+                let told = TokenError::Secret { profile: profile.name.clone(), error: error.clone() };
+                let now = ports.clock.now();
+                return entry.failed(takeoff, Cause::Secret(error), now, ports.jitter.unit(), |_| Err(told));
+            }
+        };
+        let tag = namer.tag(&secret);
+        let requested_at = ports.clock.now();
+        if let Err(refusal) = entry.spend(requested_at) {
+            return entry.grounded(takeoff, Err(refused(profile, refusal)));
+        }
+        debug!(profile = profile.name, scopes = %entry.scopes, "token request");
+        let default_lifetime = grant.default_lifetime;
+        let (scopes, audience) = (entry.scopes.clone(), entry.audience.clone());
+        match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
+            Ok(issued) => {
+                let replaces = takeoff.replaces();
+                let token = self.token(issued, entry, requested_at, default_lifetime, replaces);
+                info!(
+                    profile = profile.name,
+                    token_id = %token.id,
+                    scopes = %token.scopes,
+                    lifetime_seconds = token.lifetime.map_or(0, |lifetime| lifetime.length.as_secs()),
+                    replaces,
+                    "token fetched"
+                );
+                entry.landed(takeoff, token);
+            }
+            Err(error) => {
+                warn!(
+                    profile = profile.name,
+                    kind = ?error.kind,
+                    http_status = error.http_status,
+                    oauth_error = error.oauth_error,
+                    %error,
+                    "token request failed"
+                );
+                let told = error.clone();
+                let cause = Cause::Issue { error, secret: tag };
+                entry.failed(takeoff, cause, ports.clock.now(), ports.jitter.unit(), |retry_in| {
+                    Err(issue_error(profile, told, retry_in))
+                });
+            }
+        }
+    }
+
+    fn token(
+        &self,
+        issued: Issued,
+        entry: &Entry,
+        requested_at: Moment,
+        default_lifetime: Duration,
+        replaces: bool,
+    ) -> Token {
+        let length = match issued.expires_in {
+            ExpiresIn::After(length) => Some(length),
+            ExpiresIn::Unknown => Some(default_lifetime),
+            ExpiresIn::Over => None,
+        };
+        let jitter = self.shared.ports.jitter.unit();
+        let authorization = Zeroizing::new(format!("Bearer {}", issued.access_token.expose_secret()));
+        Token {
+            id: self.shared.namer.token(&issued.access_token),
+            authorization: authorization.as_str().into(),
+            access_token: issued.access_token,
+            scheme: Scheme::Bearer,
+            scopes: issued.scopes.unwrap_or_else(|| entry.scopes.clone()),
+            lifetime: length.map(|length| freshness::lifetime(requested_at, length, jitter)),
+            replaces,
+        }
+    }
+}
+
+/// Frees a key whose fetch ended by a panic.
+struct LostFlight {
+    entry: Arc<Entry>,
+    armed: bool,
+}
+
+impl LostFlight {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for LostFlight {
+    fn drop(&mut self) {
+        if self.armed {
+            self.entry.lost();
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The decision table as callers live through it, in a world whose time, IdP and secrets the tests own.
+
+mod failures;
+mod reload;
+mod sharing;
+mod time;
+mod world;

@@ -1,0 +1,182 @@
+//! What failures cost, and what they do not.
+
+use std::time::Duration;
+
+use super::world::{HOUR, World, failure, limit, profiles, request, text, with_grant};
+use crate::{
+    domain::scope::ScopeSet,
+    token::{
+        error::TokenError,
+        ports::{ExpiresIn, IssueError, IssueErrorKind, Issued},
+        service::TokenRequest,
+    },
+};
+
+/// How long a failed call says to wait, in seconds.
+fn retry_in(error: &TokenError) -> u64 {
+    match error {
+        TokenError::Issue { retry_in, .. } | TokenError::RateLimited { retry_in, .. } => retry_in.as_secs(),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn transient_failures_back_off_and_are_forgotten_with_the_next_token() {
+    let world = World::new();
+    for wait in [1, 2, 4] {
+        world.idp.fail(IssueErrorKind::Unavailable);
+        assert_eq!(retry_in(&world.get().await.unwrap_err()), wait);
+        let before = world.requests();
+        assert_eq!(retry_in(&world.get().await.unwrap_err()), wait);
+        assert_eq!(world.requests(), before, "no request during the back-off");
+        world.pass(wait);
+    }
+    world.token().await;
+    world.pass(HOUR);
+    world.idp.fail(IssueErrorKind::Unavailable);
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 1, "the count began anew");
+}
+
+#[tokio::test]
+async fn what_the_idp_asks_for_is_honoured() {
+    let world = World::new();
+    let slow_down =
+        IssueError { retry_after: Some(Duration::from_secs(90)), ..failure(IssueErrorKind::Unavailable) };
+    world.idp.next(Err(slow_down));
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 90);
+    world.pass(89);
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 1);
+    world.pass(1);
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered_until_the_secret_changes() {
+    let world = World::new();
+    world.idp.fail(IssueErrorKind::Refused);
+    for _ in 0..20 {
+        assert_eq!(retry_in(&world.get().await.unwrap_err()), 30);
+    }
+    assert_eq!(world.requests(), 1);
+    world.set_secret(Ok("mended"));
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn refusals_double_their_wait() {
+    let world = World::new();
+    for wait in [30, 60, 120, 240, 480, 600, 600] {
+        world.idp.fail(IssueErrorKind::Refused);
+        assert_eq!(retry_in(&world.get().await.unwrap_err()), wait);
+        world.pass(wait);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_refresh_neither_drops_the_token_nor_ends_refreshing() {
+    let world = World::new();
+    world.token().await;
+    world.pass(2700);
+    world.idp.fail(IssueErrorKind::Refused);
+    for _ in 0..5 {
+        assert_eq!(world.token().await, "token-1");
+        world.settle().await;
+    }
+    assert_eq!(world.requests(), 2);
+    world.pass(30);
+    assert_eq!(world.token().await, "token-1");
+    world.settle().await;
+    assert_eq!(world.token().await, "token-3");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_costs_the_idp_nothing() {
+    let world = World::new();
+    world.set_secret(Err("no such file"));
+    for _ in 0..5 {
+        let error = world.get().await.unwrap_err();
+        assert!(matches!(error, TokenError::Secret { .. }), "{error}");
+    }
+    assert_eq!(world.requests(), 0);
+    world.set_secret(Ok("there"));
+    assert_eq!(world.token().await, "token-1", "at once, without a back-off");
+}
+
+#[tokio::test]
+async fn the_budget_is_never_exceeded() {
+    let world = World::new();
+    world.engine.apply(&profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(3, 1000)))]));
+    world.idp.set_expires_in(ExpiresIn::Over);
+    for _ in 0..3 {
+        world.token().await;
+        world.pass(10);
+    }
+    for _ in 0..10 {
+        assert_eq!(retry_in(&world.get().await.unwrap_err()), 970);
+    }
+    world.engine.forget("p").unwrap();
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 970, "forgetting buys no request");
+    world.pass(970);
+    world.token().await;
+    assert_eq!(world.requests(), 4);
+}
+
+#[tokio::test]
+async fn without_a_limit_the_default_one_holds() {
+    let world = World::new();
+    world.idp.set_expires_in(ExpiresIn::Over);
+    let mut answered = 0;
+    for _ in 0..100 {
+        answered += usize::from(world.get().await.is_ok());
+    }
+    assert_eq!((answered, world.requests()), (30, 30));
+}
+
+#[tokio::test]
+async fn a_rejected_token_is_replaced_and_a_newer_one_kept() {
+    let world = World::new();
+    let first = world.get().await.unwrap();
+    let reject = |id: &str| TokenRequest { rejected_token_id: id.to_owned(), ..request() };
+    let second = world.ask(&reject(&first.token.id.0)).await.unwrap();
+    assert_eq!(text(&second), "token-2");
+    for _ in 0..5 {
+        assert_eq!(text(&world.ask(&reject(&first.token.id.0)).await.unwrap()), "token-2", "it is newer");
+    }
+    assert_eq!(text(&world.ask(&reject("unknown")).await.unwrap()), "token-2");
+    assert_eq!(world.requests(), 2);
+    let error = world.ask(&reject(&second.token.id.0)).await.unwrap_err();
+    assert_eq!(retry_in(&error), 1, "the second rejection in a row waits");
+    world.pass(1);
+    let third = world.get().await.unwrap();
+    assert_eq!(text(&third), "token-3");
+    assert_eq!(retry_in(&world.ask(&reject(&third.token.id.0)).await.unwrap_err()), 2);
+    world.pass(600);
+    let fourth = world.get().await.unwrap();
+    assert_eq!(
+        text(&world.ask(&reject(&fourth.token.id.0)).await.unwrap()),
+        "token-5",
+        "long ago is forgiven"
+    );
+}
+
+#[tokio::test]
+async fn a_scope_that_was_not_granted_is_an_error_only_for_who_named_it() {
+    let world = World::new();
+    let narrow = || {
+        Ok(Issued {
+            access_token: "narrow".into(),
+            expires_in: ExpiresIn::After(Duration::from_secs(HOUR)),
+            scopes: Some(ScopeSet::new(["write"]).unwrap()),
+        })
+    };
+    world.idp.next(narrow());
+    let answer = world.get().await.unwrap();
+    assert_eq!(answer.token.scopes.to_string(), "write");
+    let explicit = TokenRequest { scopes: vec!["read".into(), "write".into()], ..request() };
+    world.idp.next(narrow());
+    for _ in 0..5 {
+        let error = world.ask(&explicit).await.unwrap_err();
+        assert!(matches!(&error, TokenError::ScopeNotGranted { scope, .. } if scope == "read"), "{error}");
+    }
+    assert_eq!(world.requests(), 2);
+}

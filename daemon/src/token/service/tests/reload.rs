@@ -1,0 +1,83 @@
+//! What a reload and a `forget` do to tokens.
+
+use super::world::{World, profile, profiles, request, with_grant};
+use crate::{
+    domain::scope::ScopeSet,
+    token::{cache::Changes, error::TokenError, ports::IssueErrorKind, service::TokenRequest},
+};
+
+#[tokio::test]
+async fn a_changed_profile_loses_its_own_tokens_only() {
+    let world = World::new();
+    world.engine.apply(&profiles([profile("p"), profile("q")]));
+    let ask = |name: &str| TokenRequest { profile: name.to_owned(), ..request() };
+    world.ask(&ask("p")).await.unwrap();
+    world.ask(&ask("q")).await.unwrap();
+    let changes = world
+        .engine
+        .apply(&profiles([profile("p"), with_grant("q", |grant| grant.client_id = "new".into())]));
+    assert_eq!(changes, Changes { changed: vec!["q".into()], unchanged: 1, ..Changes::default() });
+    world.ask(&ask("p")).await.unwrap();
+    assert_eq!(world.requests(), 2);
+    world.ask(&ask("q")).await.unwrap();
+    assert_eq!(world.requests(), 3);
+}
+
+#[tokio::test]
+async fn what_decides_no_token_may_change_without_losing_one() {
+    let world = World::new();
+    world.token().await;
+    let mut wider = profile("p");
+    wider.scopes = ScopeSet::new(["read", "write", "admin"]).unwrap();
+    wider.audiences.clear();
+    let changes = world.engine.apply(&profiles([wider]));
+    assert_eq!(changes.changed, ["p"]);
+    assert_eq!(world.token().await, "token-1");
+}
+
+#[tokio::test]
+async fn a_removed_profile_is_gone_and_so_is_what_was_on_its_way() {
+    let world = World::new();
+    world.idp.hold();
+    let caller = {
+        let world = world.clone();
+        tokio::spawn(async move { world.get().await })
+    };
+    world.settle().await;
+    let changes = world.engine.apply(&profiles([]));
+    assert_eq!(changes.removed, ["p"]);
+    let error = world.get().await.unwrap_err();
+    assert!(matches!(error, TokenError::ProfileUnknown { .. }), "{error}");
+    world.idp.open();
+    caller.await.unwrap().unwrap();
+    world.engine.apply(&profiles([profile("p")]));
+    assert_eq!(world.token().await, "token-2", "the old flight filled no cache");
+}
+
+#[tokio::test]
+async fn a_changed_grant_is_asked_at_once_after_a_refusal() {
+    let world = World::new();
+    world.idp.fail(IssueErrorKind::Refused);
+    assert!(world.get().await.is_err());
+    world.engine.apply(&profiles([with_grant("p", |grant| grant.client_id = "right".into())]));
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn forget_drops_also_the_token_that_is_on_its_way() {
+    let world = World::new();
+    assert_eq!(world.engine.forget("p").unwrap(), 0);
+    world.token().await;
+    assert_eq!(world.engine.forget("p").unwrap(), 1);
+    world.idp.hold();
+    let caller = {
+        let world = world.clone();
+        tokio::spawn(async move { world.token().await })
+    };
+    world.settle().await;
+    world.engine.forget("p").unwrap();
+    world.idp.open();
+    assert_eq!(caller.await.unwrap(), "token-2", "who waits is answered");
+    assert_eq!(world.token().await, "token-3");
+    assert!(matches!(world.engine.forget("x"), Err(TokenError::ProfileUnknown { .. })));
+}

@@ -1,0 +1,134 @@
+//! One fetch for everybody.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use super::world::{World, request, text};
+use crate::token::{
+    error::TokenError,
+    ports::IssueErrorKind,
+    service::{Source, TokenRequest},
+};
+
+#[tokio::test]
+async fn the_second_call_is_answered_from_memory() {
+    let world = World::new();
+    let first = world.get().await.unwrap();
+    let second = world.get().await.unwrap();
+    assert_eq!((first.source, second.source), (Source::Fetched, Source::Cache));
+    assert_eq!(text(&first), text(&second));
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_cold_callers_cost_one_request_even_if_the_first_is_cut_off() {
+    let world = World::new();
+    world.idp.hold();
+    let callers: Vec<_> = (0..1000)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move { world.token().await })
+        })
+        .collect();
+    world.settle().await;
+    callers[0].abort();
+    world.settle().await;
+    world.idp.open();
+    for (index, caller) in callers.into_iter().enumerate() {
+        let outcome = caller.await;
+        assert!(if index == 0 { outcome.is_err() } else { outcome.unwrap() == "token-1" }, "caller {index}");
+    }
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn the_order_of_scopes_makes_no_second_key() {
+    let world = World::new();
+    let ask = |scopes: &[&str], audience: &str| TokenRequest {
+        scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        audience: audience.to_owned(),
+        ..request()
+    };
+    for (scopes, audience, requests) in [
+        (&["read", "write"][..], "", 1),
+        (&["write", "read", "read"], "aud", 1),
+        (&["read"], "", 2),
+        (&[], "", 2), // read is the default
+        (&[], "other", 3),
+    ] {
+        world.ask(&ask(scopes, audience)).await.unwrap();
+        assert_eq!(world.requests(), requests, "{scopes:?} {audience:?}");
+    }
+    for (scopes, audience) in [(&["admin"][..], ""), (&[], "elsewhere"), (&["a b"], "")] {
+        let error = world.ask(&ask(scopes, audience)).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                TokenError::ScopeNotAllowed { .. }
+                    | TokenError::AudienceNotAllowed { .. }
+                    | TokenError::Invalid(_)
+            ),
+            "{error}"
+        );
+    }
+    assert_eq!(world.requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_deadline_does_not_end_the_fetch() {
+    let world = World::new();
+    world.idp.hold();
+    let impatient = TokenRequest { patience: Duration::from_secs(1), ..request() };
+    let error = world.ask(&impatient).await.unwrap_err();
+    assert!(matches!(error, TokenError::Deadline { .. }), "{error}");
+    world.idp.open();
+    assert_eq!(world.token().await, "token-1");
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_does_not_wedge_its_key() {
+    let world = World::new();
+    world.idp.panic.store(true, Ordering::SeqCst);
+    let error = world.get().await.unwrap_err();
+    assert!(matches!(error, TokenError::Internal(_)), "{error}");
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn everybody_who_waits_hears_of_the_failure() {
+    let world = World::new();
+    world.idp.hold();
+    world.idp.fail(IssueErrorKind::Unreachable);
+    let callers: Vec<_> = (0..10)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move { world.get().await })
+        })
+        .collect();
+    world.settle().await;
+    world.idp.open();
+    for caller in callers {
+        let error = caller.await.unwrap().unwrap_err();
+        assert!(matches!(error, TokenError::Issue { .. }), "{error}");
+    }
+    assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_profile_are_bounded() {
+    let world = World::new();
+    let scopes: Vec<String> = (0..11).map(|number| format!("s{number}")).collect();
+    let mut wide = super::world::profile("p");
+    wide.scopes = crate::domain::scope::ScopeSet::new(&scopes).unwrap();
+    world.engine.apply(&super::world::profiles([wide]));
+    for subset in 1_u32..2048 {
+        let scopes = scopes
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| subset >> bit & 1 == 1)
+            .map(|(_, scope)| scope.clone());
+        world.ask(&TokenRequest { scopes: scopes.collect(), ..request() }).await.unwrap();
+    }
+    let kept = world.engine.directory().get("p").unwrap().entries().len();
+    assert!(kept <= 1024, "{kept} keys");
+}

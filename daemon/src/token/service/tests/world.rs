@@ -1,0 +1,240 @@
+//! An engine in a world that does as it is told.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    domain::{
+        profile::{Body, ClientAuth, ClientCredentials, Grant, Profile, Profiles, RequestLimit},
+        scope::ScopeSet,
+        secret::{ExposeSecret as _, SecretRef, SecretString},
+        time::Moment,
+    },
+    token::{
+        error::TokenError,
+        name::Namer,
+        ports::{
+            BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter,
+            SecretError, Secrets,
+        },
+        service::{Answer, Engine, Ports, TokenRequest},
+    },
+};
+
+pub(super) const HOUR: u64 = 3600;
+
+/// The engine and the strings it hangs on.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) engine: Engine,
+    clock: Arc<FakeClock>,
+    pub(super) idp: Arc<FakeIdp>,
+    secrets: Arc<FakeSecrets>,
+}
+
+impl World {
+    /// One profile `p` with tokens of an hour.
+    pub(super) fn new() -> Self {
+        let start = Moment { wall: Duration::from_secs(1_800_000_000), boot: Duration::from_secs(5_000) };
+        let clock = Arc::new(FakeClock(Mutex::new(start)));
+        let idp = Arc::new(FakeIdp {
+            script: Mutex::default(),
+            requests: Mutex::default(),
+            expires_in: Mutex::new(ExpiresIn::After(Duration::from_secs(HOUR))),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            arrived: AtomicUsize::new(0),
+            panic: AtomicBool::new(false),
+        });
+        let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned()))));
+        let ports = Ports {
+            clock: clock.clone(),
+            issuer: idp.clone(),
+            secrets: secrets.clone(),
+            jitter: Arc::new(NoJitter),
+        };
+        let world = Self { engine: Engine::new(ports, Namer::new().unwrap()), clock, idp, secrets };
+        world.engine.apply(&profiles([profile("p")]));
+        world
+    }
+
+    /// Time passes on both clocks.
+    pub(super) fn pass(&self, seconds: u64) {
+        let mut now = self.clock.0.lock().unwrap();
+        *now = *now + Duration::from_secs(seconds);
+    }
+
+    /// The clocks are set.
+    pub(super) fn set(&self, change: impl FnOnce(&mut Moment)) {
+        change(&mut self.clock.0.lock().unwrap());
+    }
+
+    pub(super) fn set_secret(&self, secret: Result<&str, &str>) {
+        *self.secrets.0.lock().unwrap() = secret.map(str::to_owned).map_err(str::to_owned);
+    }
+
+    pub(super) async fn get(&self) -> Result<Answer, TokenError> {
+        self.ask(&request()).await
+    }
+
+    pub(super) async fn ask(&self, request: &TokenRequest) -> Result<Answer, TokenError> {
+        self.engine.get_token(request).await
+    }
+
+    /// The token of an answer that has to be there.
+    pub(super) async fn token(&self) -> String {
+        text(&self.get().await.unwrap())
+    }
+
+    /// Lets all tasks run until each waits for something.
+    pub(super) async fn settle(&self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.idp.requests.lock().unwrap().len()
+    }
+}
+
+pub(super) fn text(answer: &Answer) -> String {
+    answer.token.access_token.expose_secret().to_owned()
+}
+
+/// For profile `p`, without wishes.
+pub(super) fn request() -> TokenRequest {
+    TokenRequest { profile: "p".to_owned(), patience: Duration::from_secs(30), ..TokenRequest::default() }
+}
+
+pub(super) fn profiles(list: impl IntoIterator<Item = Profile>) -> Profiles {
+    let by_name: BTreeMap<_, _> =
+        list.into_iter().map(|profile| (profile.name.clone(), Arc::new(profile))).collect();
+    Profiles { by_name, default_profile: None }
+}
+
+pub(super) fn profile(name: &str) -> Profile {
+    Profile {
+        name: name.to_owned(),
+        preset: "oauth2".to_owned(),
+        grant: Grant::ClientCredentials(Box::new(grant())),
+        scopes: ScopeSet::new(["read", "write"]).unwrap(),
+        default_scopes: ScopeSet::new(["read"]).unwrap(),
+        audience: Some("aud".into()),
+        audiences: vec!["other".into()],
+        base_url: None,
+        urls: Vec::new(),
+        allow_loopback_http: false,
+    }
+}
+
+pub(super) fn grant() -> ClientCredentials {
+    ClientCredentials {
+        token_url: "https://idp.example/token".parse().unwrap(),
+        client_id: "id".to_owned(),
+        client_secret: SecretRef::Env("S".to_owned()),
+        body: Body::Json,
+        client_auth: ClientAuth::Body,
+        ca_file: None,
+        default_lifetime: Duration::from_secs(60),
+        max_token_requests: None,
+    }
+}
+
+pub(super) fn with_grant(name: &str, change: impl FnOnce(&mut ClientCredentials)) -> Profile {
+    let mut grant = grant();
+    change(&mut grant);
+    Profile { grant: Grant::ClientCredentials(Box::new(grant)), ..profile(name) }
+}
+
+pub(super) fn limit(requests: u32, seconds: u64) -> RequestLimit {
+    RequestLimit { requests, window: Duration::from_secs(seconds) }
+}
+
+pub(super) fn failure(kind: IssueErrorKind) -> IssueError {
+    IssueError { kind, message: format!("{kind:?}"), oauth_error: None, http_status: None, retry_after: None }
+}
+
+struct FakeClock(Mutex<Moment>);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct NoJitter;
+
+impl Jitter for NoJitter {
+    fn unit(&self) -> f64 {
+        0.0
+    }
+}
+
+struct FakeSecrets(Mutex<Result<String, String>>);
+
+impl Secrets for FakeSecrets {
+    fn resolve<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>> {
+        let secret = self.0.lock().unwrap().clone();
+        Box::pin(async move { secret.map(Into::into).map_err(SecretError) })
+    }
+}
+
+/// Issues `token-1`, `token-2`, ... unless its script says otherwise.
+pub(super) struct FakeIdp {
+    pub(super) script: Mutex<VecDeque<Result<Issued, IssueError>>>,
+    pub(super) requests: Mutex<Vec<IssueRequest>>,
+    pub(super) expires_in: Mutex<ExpiresIn>,
+    gate: Semaphore,
+    arrived: AtomicUsize,
+    pub(super) panic: AtomicBool,
+}
+
+impl FakeIdp {
+    /// From now on answers wait for [`FakeIdp::open`].
+    pub(super) fn hold(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(super) fn open(&self) {
+        self.gate.add_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(super) fn next(&self, answer: Result<Issued, IssueError>) {
+        self.script.lock().unwrap().push_back(answer);
+    }
+
+    pub(super) fn fail(&self, kind: IssueErrorKind) {
+        self.next(Err(failure(kind)));
+    }
+
+    pub(super) fn set_expires_in(&self, expires_in: ExpiresIn) {
+        *self.expires_in.lock().unwrap() = expires_in;
+    }
+}
+
+impl Issuer for FakeIdp {
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
+        Box::pin(async move {
+            let number = self.arrived.fetch_add(1, Ordering::SeqCst) + 1;
+            self.requests.lock().unwrap().push(request);
+            drop(self.gate.acquire().await.unwrap());
+            assert!(!self.panic.swap(false, Ordering::SeqCst), "told to panic");
+            let scripted = self.script.lock().unwrap().pop_front();
+            scripted.unwrap_or_else(|| {
+                Ok(Issued {
+                    access_token: format!("token-{number}").into(),
+                    expires_in: *self.expires_in.lock().unwrap(),
+                    scopes: None,
+                })
+            })
+        })
+    }
+}
