@@ -107,7 +107,7 @@ pub struct Wanted {
 
 /// How to talk to usherd about itself.
 #[derive(Debug, clap::Args)]
-pub struct Asked {
+pub struct Manner {
     /// Print JSON, errors (on stderr) included
     #[arg(long)]
     pub json: bool,
@@ -116,9 +116,9 @@ pub struct Asked {
     pub timeout: Duration,
 }
 
-/// `usher token`
+/// Whose token is wanted, and in whose place.
 #[derive(Debug, clap::Args)]
-pub struct Token {
+pub struct Asked {
     /// The profile's name.
     #[arg(help = "The profile [default: $USHER_PROFILE, else usherd's choice]")]
     pub profile: Option<String>,
@@ -128,6 +128,14 @@ pub struct Token {
     /// Names a token that the API has refused.
     #[arg(long, value_name = "TOKEN_ID", help = REJECTED)]
     pub rejected: Option<String>,
+}
+
+/// `usher token`
+#[derive(Debug, clap::Args)]
+pub struct Token {
+    /// Whose.
+    #[command(flatten)]
+    pub asked: Asked,
     /// Print JSON, errors (on stderr) included
     #[arg(long)]
     pub json: bool,
@@ -136,15 +144,9 @@ pub struct Token {
 /// `usher header`
 #[derive(Debug, clap::Args)]
 pub struct Header {
-    /// The profile's name.
-    #[arg(help = "The profile [default: $USHER_PROFILE, else usherd's choice]")]
-    pub profile: Option<String>,
-    /// What token.
+    /// Whose.
     #[command(flatten)]
-    pub wanted: Wanted,
-    /// Names a token that the API has refused.
-    #[arg(long, value_name = "TOKEN_ID", help = REJECTED)]
-    pub rejected: Option<String>,
+    pub asked: Asked,
 }
 
 /// `usher curl`
@@ -168,7 +170,7 @@ pub struct Status {
     pub profile: Option<String>,
     /// How to ask.
     #[command(flatten)]
-    pub asked: Asked,
+    pub manner: Manner,
 }
 
 /// `usher reload`
@@ -176,7 +178,7 @@ pub struct Status {
 pub struct Reload {
     /// How to ask.
     #[command(flatten)]
-    pub asked: Asked,
+    pub manner: Manner,
 }
 
 /// `usher forget`
@@ -186,7 +188,7 @@ pub struct Forget {
     pub profile: String,
     /// How to ask.
     #[command(flatten)]
-    pub asked: Asked,
+    pub manner: Manner,
 }
 
 #[cfg(test)]

@@ -76,13 +76,14 @@ pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
     let configuration =
         Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles).await;
     let configuration = Arc::new(configuration);
-    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).context("cannot set up reflection")?;
-    let socket = listener.socket.try_clone().context("cannot set up the socket")?;
+    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await;
+    let routes = routes.context("cannot set up reflection")?;
+    let Listener { socket, place } = listener;
     let socket = UnixListener::from_std(socket).context("cannot set up the socket")?;
 
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        socket = %listener.path().display(),
+        socket = %place.path().display(),
         profiles = parts.profiles.by_name.len(),
         "ready"
     );
@@ -94,7 +95,7 @@ pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
     };
     rpc::serve::serve(socket, routes, parts.policy, limits, shutdown).await;
-    drop(listener);
+    drop(place);
     info!("stopped");
     Ok(())
 }

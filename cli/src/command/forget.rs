@@ -6,10 +6,10 @@ use super::answer_json;
 use crate::{args::Forget, call::with_daemon, caller::Caller, error::Error, exit};
 
 pub(super) fn run(args: &Forget, caller: &mut Caller<'_>) -> Result<u8, Error> {
-    caller.want_json(args.asked.json);
+    caller.want_json(args.manner.json);
     let message = ForgetRequest { profile: args.profile.clone() };
-    let answer = with_daemon(caller, args.asked.timeout, async |daemon| daemon.forget(message).await)?;
-    if args.asked.json {
+    let answer = with_daemon(caller, args.manner.timeout, async |daemon| daemon.forget(message).await)?;
+    if args.manner.json {
         answer_json(&serde_json::json!({ "profile": &args.profile, "forgotten": answer.forgotten }), caller)?;
     } else {
         caller.answer(&human(&args.profile, answer.forgotten))?;

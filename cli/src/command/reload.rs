@@ -7,9 +7,9 @@ use super::answer_json;
 use crate::{args::Reload, call::with_daemon, caller::Caller, error::Error, exit};
 
 pub(super) fn run(args: &Reload, caller: &mut Caller<'_>) -> Result<u8, Error> {
-    caller.want_json(args.asked.json);
-    let answer = with_daemon(caller, args.asked.timeout, async |daemon| daemon.reload().await)?;
-    if args.asked.json {
+    caller.want_json(args.manner.json);
+    let answer = with_daemon(caller, args.manner.timeout, async |daemon| daemon.reload().await)?;
+    if args.manner.json {
         answer_json(&Facts::of(&answer), caller)?;
     } else {
         caller.answer(&human(&answer))?;

@@ -5,7 +5,7 @@ use usher_proto::v1::{GetTokenRequest, GetTokenResponse, TokenSource};
 
 use super::{answer_json, profile, request};
 use crate::{
-    args::{Token, Wanted},
+    args::{Asked, Token, Wanted},
     call::with_daemon,
     caller::Caller,
     error::Error,
@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
     caller.want_json(args.json);
-    let answer = ask(args.profile, &args.wanted, args.rejected, caller)?;
+    let answer = ask(args.asked, caller)?;
     if args.json {
         answer_json(&Facts::of(&answer, now()), caller)?;
     } else {
@@ -25,18 +25,14 @@ pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
 }
 
 /// The token that was asked for; a warning if it does not last as long as it should.
-pub(super) fn ask(
-    named: Option<String>,
-    wanted: &Wanted,
-    rejected: Option<String>,
-    caller: &mut Caller<'_>,
-) -> Result<GetTokenResponse, Error> {
+pub(super) fn ask(asked: Asked, caller: &mut Caller<'_>) -> Result<GetTokenResponse, Error> {
+    let Asked { profile: named, wanted, rejected } = asked;
     let message = GetTokenRequest {
         rejected_token_id: rejected.unwrap_or_default(),
-        ..request(profile(named, caller)?, wanted)
+        ..request(profile(named, caller)?, &wanted)
     };
     let answer = with_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
-    warn_if_short(&answer, wanted, caller);
+    warn_if_short(&answer, &wanted, caller);
     Ok(answer)
 }
 

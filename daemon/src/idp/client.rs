@@ -86,11 +86,5 @@ fn build(settings: &Settings, certificates: &[u8]) -> Result<Client, IssueError>
 }
 
 fn unusable(message: String) -> IssueError {
-    IssueError {
-        kind: IssueErrorKind::Unreachable,
-        message,
-        oauth_error: None,
-        http_status: None,
-        retry_after: None,
-    }
+    IssueError::new(IssueErrorKind::Unreachable, message)
 }

@@ -82,13 +82,8 @@ async fn read_body(url: &Url, mut response: Response) -> Result<Zeroizing<Vec<u8
         if body.len() + chunk.len() > MAX_BODY {
             let message =
                 format!("the IdP {} answered more than 256 KiB, which no token response is", server(url));
-            return Err(IssueError {
-                kind: IssueErrorKind::Invalid,
-                message,
-                oauth_error: None,
-                http_status: Some(response.status().as_u16()),
-                retry_after: None,
-            });
+            let http_status = Some(response.status().as_u16());
+            return Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) });
         }
         body.extend_from_slice(&chunk);
     }
@@ -124,11 +119,6 @@ fn unreachable(url: &Url, error: reqwest::Error) -> IssueError {
             format!("the IdP {server} broke off its answer: {cause}")
         }
     };
-    IssueError {
-        kind: IssueErrorKind::Unreachable,
-        message,
-        oauth_error: None,
-        http_status: error.status().map(|status| status.as_u16()),
-        retry_after: None,
-    }
+    let http_status = error.status().map(|status| status.as_u16());
+    IssueError { http_status, ..IssueError::new(IssueErrorKind::Unreachable, message) }
 }

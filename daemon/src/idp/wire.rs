@@ -124,17 +124,13 @@ pub fn read(answer: &Answer<'_>, secret: &SecretString) -> Result<Issued, IssueE
 fn invalid(answer: &Answer<'_>, what: &str) -> IssueError {
     let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = clean(content_type.unwrap_or("no Content-Type"), 60);
-    IssueError {
-        kind: IssueErrorKind::Invalid,
-        message: format!(
-            "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
-            answer.server,
-            answer.status.as_u16(),
-        ),
-        oauth_error: None,
-        http_status: Some(answer.status.as_u16()),
-        retry_after: None,
-    }
+    let message = format!(
+        "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
+        answer.server,
+        answer.status.as_u16(),
+    );
+    let http_status = Some(answer.status.as_u16());
+    IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) }
 }
 
 fn refused(answer: &Answer<'_>, failure: &Failure<'_>, secret: &SecretString) -> IssueError {
@@ -165,13 +161,8 @@ fn refused(answer: &Answer<'_>, failure: &Failure<'_>, secret: &SecretString) ->
         message.push_str("; ");
         message.push_str(hint);
     }
-    IssueError {
-        kind,
-        message,
-        oauth_error: code.map(str::to_owned),
-        http_status: Some(status.as_u16()),
-        retry_after: None,
-    }
+    let (oauth_error, http_status) = (code.map(str::to_owned), Some(status.as_u16()));
+    IssueError { oauth_error, http_status, ..IssueError::new(kind, message) }
 }
 
 /// What to look at first.

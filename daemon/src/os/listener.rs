@@ -66,11 +66,18 @@ pub enum ListenError {
     },
 }
 
-/// A listening socket and the lock that makes it ours. Dropping it takes the socket away.
+/// A listening socket at a path that is ours.
 #[derive(Debug)]
 pub struct Listener {
-    /// Listens, non-blocking.
+    /// Listens, non-blocking. Once it is dropped, callers are told at once that nobody is there.
     pub socket: UnixListener,
+    /// Where.
+    pub place: Place,
+}
+
+/// A socket's path and the lock that makes it ours. Dropping it takes the path away, under the lock.
+#[derive(Debug)]
+pub struct Place {
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -94,16 +101,18 @@ impl Listener {
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .map_err(io("chmod", path))?;
         socket.set_nonblocking(true).map_err(io("set up", path))?;
-        Ok(Self { socket, path: path.to_owned(), _lock: lock })
+        Ok(Self { socket, place: Place { path: path.to_owned(), _lock: lock } })
     }
+}
 
-    /// Where it listens.
+impl Place {
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-impl Drop for Listener {
+impl Drop for Place {
     fn drop(&mut self) {
         // Still under the lock: what lies there is ours. A failure leaves a stale socket, which the
         // next start replaces.

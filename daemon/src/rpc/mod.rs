@@ -30,10 +30,14 @@ use crate::token::service::Engine;
 const MAX_REQUEST: usize = 64 * 1024;
 
 /// All services of the main listener. Fails only if the contract's own description is broken.
-pub fn routes(engine: Engine, control: Arc<dyn Control>) -> Result<Routes, tonic_reflection::server::Error> {
-    let (reporter, health) = tonic_health::server::health_reporter();
+pub async fn routes(
+    engine: Engine,
+    control: Arc<dyn Control>,
+) -> Result<Routes, tonic_reflection::server::Error> {
     // What it reports never changes: a daemon that answers at all serves.
-    drop(reporter);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<TokenServiceServer<Tokens>>().await;
+    reporter.set_serving::<AdminServiceServer<Admin>>().await;
     let reflect = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

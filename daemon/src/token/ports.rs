@@ -92,6 +92,13 @@ pub struct IssueError {
     pub retry_after: Option<Duration>,
 }
 
+impl IssueError {
+    /// A failure of which no more is known.
+    pub fn new(kind: IssueErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), oauth_error: None, http_status: None, retry_after: None }
+    }
+}
+
 /// Failures by what asking again can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueErrorKind {

@@ -9,10 +9,10 @@ mod facts;
 mod human;
 
 pub(super) fn run(args: Status, caller: &mut Caller<'_>) -> Result<u8, Error> {
-    caller.want_json(args.asked.json);
+    caller.want_json(args.manner.json);
     let message = StatusRequest { profile: args.profile.unwrap_or_default() };
-    let answer = with_daemon(caller, args.asked.timeout, async |daemon| daemon.status(message).await)?;
-    if args.asked.json {
+    let answer = with_daemon(caller, args.manner.timeout, async |daemon| daemon.status(message).await)?;
+    if args.manner.json {
         answer_json(&facts::Daemon::of(&answer, now()), caller)?;
     } else {
         caller.answer(&human::render(&answer, now()))?;

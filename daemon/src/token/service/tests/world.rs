@@ -159,7 +159,7 @@ pub(super) fn limit(requests: u32, seconds: u64) -> RequestLimit {
 }
 
 pub(super) fn failure(kind: IssueErrorKind) -> IssueError {
-    IssueError { kind, message: format!("{kind:?}"), oauth_error: None, http_status: None, retry_after: None }
+    IssueError::new(kind, format!("{kind:?}"))
 }
 
 struct FakeClock(Mutex<Moment>);
