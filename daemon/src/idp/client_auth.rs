@@ -27,6 +27,30 @@ pub fn authenticate<'a>(
     }
 }
 
+/// What was sent, to find it again in what comes back: a server that quotes a request must not make us
+/// pass the secret on.
+#[derive(Clone, Copy)]
+pub struct Sent<'a> {
+    /// The client.
+    pub client_id: &'a str,
+    /// Its secret.
+    pub secret: &'a SecretString,
+}
+
+impl Sent<'_> {
+    /// Whether `text` holds the secret in one of the forms in which it is sent.
+    pub fn is_in(self, text: &str) -> bool {
+        let secret = self.secret.expose_secret();
+        let encoded: Zeroizing<String> = Zeroizing::new(byte_serialize(secret.as_bytes()).collect());
+        let header = basic(self.client_id, self.secret);
+        let header = header.as_bytes().strip_prefix(b"Basic ").unwrap_or_default();
+        let escaped = Zeroizing::new(secret.escape_default().to_string());
+        [secret.as_bytes(), encoded.as_bytes(), escaped.as_bytes(), header]
+            .into_iter()
+            .any(|form| !form.is_empty() && text.as_bytes().windows(form.len()).any(|window| window == form))
+    }
+}
+
 /// Both parts are form-urlencoded first: what is special in a header is then not special any more.
 fn basic(client_id: &str, secret: &SecretString) -> HeaderValue {
     let mut pair =
@@ -44,6 +68,20 @@ fn basic(client_id: &str, secret: &SecretString) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_secret_is_found_in_every_form_in_which_it_is_sent() {
+        let secret = "s3cr3t with space+%&".into();
+        let sent = Sent { client_id: "my id", secret: &secret };
+        for quoted in [
+            "got s3cr3t with space+%&",
+            "got client_secret=s3cr3t+with+space%2B%25%26&x",
+            "got Authorization: Basic bXkraWQ6czNjcjN0K3dpdGgrc3BhY2UlMkIlMjUlMjY=",
+        ] {
+            assert!(sent.is_in(quoted), "{quoted}");
+        }
+        assert!(!sent.is_in("got s3cr3t with space"));
+    }
 
     #[test]
     fn id_and_secret_are_urlencoded_before_base64() {

@@ -62,9 +62,10 @@ impl HttpIssuer {
         let (status, headers) = (response.status(), response.headers().clone());
         let retry_after = retry::hint(status, &headers, self.clock.now());
         let body = read_body(&grant.token_url, response).await?;
+        let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
         let answer =
             wire::Answer { server: server(&grant.token_url), status, headers: &headers, body: &body };
-        wire::read(&answer, &request.secret).map_err(|error| IssueError { retry_after, ..error })
+        wire::read(&answer, sent).map_err(|error| IssueError { retry_after, ..error })
     }
 }
 

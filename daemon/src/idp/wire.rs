@@ -13,14 +13,9 @@ use serde::{
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::grants::Parameters;
+use super::{client_auth::Sent, grants::Parameters};
 use crate::{
-    domain::{
-        profile::Body,
-        scope::ScopeSet,
-        secret::{ExposeSecret as _, SecretString},
-        token::check_credential,
-    },
+    domain::{profile::Body, scope::ScopeSet, secret::SecretString, token::check_credential},
     token::ports::{ExpiresIn, IssueError, IssueErrorKind, Issued},
 };
 
@@ -91,10 +86,10 @@ struct Failure<'a> {
 }
 
 /// Reads an answer. Nothing of the body is in the error but `error` and a cleaned `error_description`.
-pub fn read(answer: &Answer<'_>, secret: &SecretString) -> Result<Issued, IssueError> {
+pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
     let failure: Failure<'_> = serde_json::from_slice(answer.body).unwrap_or_default();
     if !answer.status.is_success() || failure.error.is_some() {
-        return Err(refused(answer, &failure, secret));
+        return Err(refused(answer, &failure, sent));
     }
     let success: Success<'_> = serde_json::from_slice(answer.body).map_err(|error| {
         // The parser's message can quote a value; its category and place cannot.
@@ -133,10 +128,12 @@ fn invalid(answer: &Answer<'_>, what: &str) -> IssueError {
     IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) }
 }
 
-fn refused(answer: &Answer<'_>, failure: &Failure<'_>, secret: &SecretString) -> IssueError {
+fn refused(answer: &Answer<'_>, failure: &Failure<'_>, sent: Sent<'_>) -> IssueError {
     let status = answer.status;
     let code = failure.error.as_deref().filter(|code| {
-        (1..=MAX_ERROR).contains(&code.len()) && code.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
+        (1..=MAX_ERROR).contains(&code.len())
+            && code.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
+            && !sent.is_in(code)
     });
     let busy = matches!(code, Some("temporarily_unavailable" | "server_error"));
     let kind = if busy || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
@@ -150,10 +147,12 @@ fn refused(answer: &Answer<'_>, failure: &Failure<'_>, secret: &SecretString) ->
         message.push_str(code);
     }
     if let Some(description) = &failure.error_description {
-        // A server that quotes the request must not make us pass the secret on.
-        let description = description.replace(secret.expose_secret(), "[redacted]");
         message.push_str(": ");
-        message.push_str(&clean(&description, MAX_DESCRIPTION));
+        if sent.is_in(description) {
+            message.push_str("[its description quotes the secret and is withheld]");
+        } else {
+            message.push_str(&clean(description, MAX_DESCRIPTION));
+        }
     }
     if kind == IssueErrorKind::Refused
         && let Some(hint) = hint(status, code)
@@ -184,9 +183,13 @@ fn hint(status: StatusCode, code: Option<&str>) -> Option<&'static str> {
     }
 }
 
-/// Without control characters, and cut.
+/// Without what steers a terminal or turns text around, and cut.
 fn clean(text: &str, max: usize) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(max).collect()
+    let steers = |letter: &char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().filter(|letter| !steers(letter)).take(max).collect()
 }
 
 /// Integers, floats without a fraction, and strings of digits; null is as good as missing. Anything else

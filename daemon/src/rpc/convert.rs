@@ -91,7 +91,7 @@ pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
         Some(Cause::Secret(error)) => (error.to_string(), ErrorReason::SecretUnavailable),
         Some(Cause::Issue { error, .. }) => (error.to_string(), issue_reason(error)),
     };
-    let retry_in = status.trouble.map(|trouble| trouble.until.after(now)).filter(|wait| !wait.is_zero());
+    let retry_in = Some(status.retry_in).filter(|wait| !wait.is_zero());
     TokenStatus {
         audience: entry.audience.as_deref().unwrap_or_default().to_owned(),
         scopes: entry.scopes.iter().map(str::to_owned).collect(),

@@ -151,6 +151,8 @@ pub struct EntryStatus {
     pub last_used: Option<Moment>,
     /// Requests that the budget still allows.
     pub budget_left: u32,
+    /// No request is sent before this has passed, whatever holds it back.
+    pub retry_in: Duration,
 }
 
 impl Entry {
@@ -311,6 +313,7 @@ impl Entry {
             served: self.served.load(Ordering::Relaxed),
             last_used: state.last_used,
             budget_left: state.budget.left(now),
+            retry_in: state.wait_for_request(now),
         }
     }
 
@@ -341,6 +344,13 @@ impl State {
             }
             (Some(refusal), None) => Decision::Refuse(refusal),
         }
+    }
+
+    /// How long no request may be sent: the longest of all that holds it back.
+    fn wait_for_request(&self, now: Moment) -> Duration {
+        let held = [self.trouble.as_ref().map(|trouble| trouble.until), self.rejections.not_before];
+        let held = held.into_iter().flatten().map(|until| until.after(now));
+        held.fold(self.budget.wait(now), Duration::max)
     }
 
     /// Why no request may be sent at `now`.

@@ -122,6 +122,12 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
         }
         text.push('\n');
     }
+    for token in profile.tokens.iter().filter(|token| token.last_error.is_empty()) {
+        if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
+            let when = distance(at.seconds, now);
+            let _ = writeln!(text, "{name}: holds back token requests; the IdP is asked again {when}");
+        }
+    }
     if profile.long_lived {
         let _ = writeln!(
             text,

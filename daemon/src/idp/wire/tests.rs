@@ -1,6 +1,7 @@
 //! What is sent, byte by byte, and what is made of every kind of answer.
 
 use super::*;
+use crate::domain::secret::ExposeSecret as _;
 
 const SECRET: &str = "CANARY-secret";
 
@@ -8,7 +9,7 @@ fn answer(status: u16, body: &[u8]) -> Result<Issued, IssueError> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
     let status = StatusCode::from_u16(status).unwrap();
     let answer = Answer { server: "idp.example".into(), status, headers: &headers, body };
-    read(&answer, &SECRET.into())
+    read(&answer, Sent { client_id: "id", secret: &SECRET.into() })
 }
 
 fn parameters(audience: Option<&'static str>, scope: Option<&str>) -> Parameters<'static> {
@@ -145,14 +146,22 @@ fn failures_by_what_asking_again_can_do() {
 }
 
 #[test]
-fn a_description_is_cleaned_cut_and_free_of_the_secret() {
+fn a_description_is_cleaned_and_cut() {
     let long = "x".repeat(300);
     let body =
-        format!(r#"{{"error":"invalid_client","error_description":"bad \u001b[31m\r\n{SECRET} {long}"}}"#);
+        format!(r#"{{"error":"invalid_client","error_description":"bad \u001b[31m\r\n\u202e{long}"}}"#);
     let message = answer(401, body.as_bytes()).unwrap_err().message;
-    assert!(message.contains("invalid_client: bad [31m[redacted] xxx"), "{message}");
-    assert!(!message.contains(SECRET) && !message.contains(&"x".repeat(200)), "{message}");
+    assert!(message.contains("invalid_client: bad [31mxxx"), "{message}");
+    assert!(!message.contains(&"x".repeat(200)), "{message}");
     assert!(message.ends_with("check client_id, the secret, and client_auth"), "{message}");
+}
+
+#[test]
+fn what_quotes_the_secret_is_withheld() {
+    let body = format!(r#"{{"error":"{SECRET}","error_description":"you sent {SECRET}"}}"#);
+    let error = answer(401, body.as_bytes()).unwrap_err();
+    assert_eq!((error.kind, error.oauth_error), (IssueErrorKind::Refused, None));
+    assert!(!error.message.contains(SECRET) && error.message.contains("withheld"), "{}", error.message);
 }
 
 #[test]
