@@ -92,7 +92,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
     /// How long the token should remain valid at least, such as 45m or 1h30m; a plain number is seconds
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
     pub min_ttl: Option<Duration>,
     /// A scope to ask for; repeat it, or give several with spaces or commas between [default: the profile's]
     #[arg(long = "scope", value_name = "SCOPE")]
@@ -101,7 +101,7 @@ pub struct Wanted {
     #[arg(long, value_name = "AUDIENCE")]
     pub audience: Option<String>,
     /// How long to wait for the token
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_deadline)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_deadline, allow_hyphen_values = true)]
     pub timeout: Duration,
 }
 
@@ -112,7 +112,7 @@ pub struct Manner {
     #[arg(long)]
     pub json: bool,
     /// How long to wait for usherd
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_deadline)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_deadline, allow_hyphen_values = true)]
     pub timeout: Duration,
 }
 

@@ -9,7 +9,7 @@ use usher_proto::{
         ForgetRequest, ForgetResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse,
         admin_service_server::AdminService,
     },
-    version,
+    version::VERSION,
 };
 
 use super::{convert, status};
@@ -53,12 +53,6 @@ impl Admin {
     }
 }
 
-fn answer<T>(message: T) -> Response<T> {
-    let mut response = Response::new(message);
-    version::tell(response.metadata_mut());
-    response
-}
-
 #[tonic::async_trait]
 impl AdminService for Admin {
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
@@ -82,8 +76,8 @@ impl AdminService for Admin {
             profiles.push(profile);
         }
         let facts = self.control.facts();
-        Ok(answer(StatusResponse {
-            version: version::VERSION.to_owned(),
+        Ok(Response::new(StatusResponse {
+            version: VERSION.to_owned(),
             pid: std::process::id(),
             started_at: Some(convert::timestamp(facts.started_at)),
             config_path: facts.config_path.display().to_string(),
@@ -95,7 +89,7 @@ impl AdminService for Admin {
 
     async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         let changes = self.control.reload().await.map_err(|report| status::broken_config(&report))?;
-        Ok(answer(ReloadResponse {
+        Ok(Response::new(ReloadResponse {
             added: changes.added,
             changed: changes.changed,
             removed: changes.removed,
@@ -109,6 +103,6 @@ impl AdminService for Admin {
             return Err(Failure::new(ErrorReason::RequestInvalid, "name the profile to forget").into());
         }
         let forgotten = self.engine.forget(&profile).map_err(|error| status::failure(&error))?;
-        Ok(answer(ForgetResponse { forgotten }))
+        Ok(Response::new(ForgetResponse { forgotten }))
     }
 }

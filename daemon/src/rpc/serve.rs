@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, io, time::Duration};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -17,6 +17,7 @@ use tokio::{
 use tonic::{body::Body, service::Routes};
 use tower::Service as _;
 use tracing::{debug, info, warn};
+use usher_proto::version;
 
 use crate::access::{Peer, Policy};
 
@@ -111,7 +112,11 @@ async fn connection(stream: UnixStream, peer: Peer, routes: Routes, mut stopped:
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let answer = routes.clone().call(request);
-        async move { answer.await as Result<Response<Body>, Infallible> }
+        async move {
+            let mut answer: Response<Body> = answer.await?;
+            answer.headers_mut().insert(version::METADATA_KEY, HeaderValue::from_static(version::VERSION));
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -5,7 +5,6 @@ use tracing::{debug, info};
 use usher_proto::{
     error::{ErrorReason, Failure},
     v1::{GetTokenRequest, GetTokenResponse, token_service_server::TokenService},
-    version,
 };
 
 use super::{convert, deadline, status};
@@ -37,16 +36,12 @@ impl TokenService for Tokens {
         match self.engine.get_token(&request).await {
             Ok(answer) => {
                 debug!(peer, profile = answer.profile.name, token_id = %answer.token.id, source = ?answer.source, "token answered");
-                let mut response = Response::new(convert::answer(&answer));
-                version::tell(response.metadata_mut());
-                Ok(response)
+                Ok(Response::new(convert::answer(&answer)))
             }
             Err(error) => {
                 let failure = status::failure(&error);
                 info!(peer, profile = request.profile, reason = failure.reason.as_str_name(), "call failed");
-                let mut status = Status::from(failure);
-                version::tell(status.metadata_mut());
-                Err(status)
+                Err(failure.into())
             }
         }
     }
