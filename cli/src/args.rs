@@ -122,6 +122,9 @@ pub struct Asked {
     /// The profile's name.
     #[arg(help = "The profile [default: $USHER_PROFILE, else usherd's choice]")]
     pub profile: Option<String>,
+    /// The same as an option, for hands that have learnt `usher curl -p`.
+    #[arg(short = 'p', long = "profile", value_name = "PROFILE", hide = true, conflicts_with = "profile")]
+    pub profile_option: Option<String>,
     /// What token.
     #[command(flatten)]
     pub wanted: Wanted,

@@ -132,25 +132,24 @@ fn hint_by_reason(failure: &Failure) -> Option<String> {
     let again = failure.retry_after.map(|delay| format!("try again in {}", whole_seconds(delay)));
     match failure.reason {
         R::ProfileUnknown => Some("`usher status` lists the profiles".to_owned()),
-        R::ProfileAmbiguous => Some("name the profile, or set USHER_PROFILE".to_owned()),
+        R::ProfileAmbiguous => {
+            Some("name one of them, or set USHER_PROFILE; `usher status` lists them".to_owned())
+        }
         R::ScopeNotAllowed | R::AudienceNotAllowed | R::UrlNotAllowed => {
-            Some(format!("`{status} --json` shows what the profile allows; its configuration decides"))
+            Some(format!("the configuration decides what is allowed; `{status} --json` shows it"))
         }
         R::ScopeNotGranted => {
             Some("ask for fewer scopes, or have the IdP grant them to this client".to_owned())
         }
         R::SecretUnavailable => Some(format!("`{status}` shows where the secret is read from")),
-        R::IdpUnreachable | R::IdpUnavailable | R::RateLimited => {
+        R::IdpUnreachable | R::IdpUnavailable | R::IdpAnswerInvalid | R::RateLimited => {
             Some(again.unwrap_or_else(|| format!("`{status}` shows when usherd asks the IdP again")))
         }
-        R::IdpAnswerInvalid => Some(format!("check the profile's token URL: `{status} --json` shows it")),
-        R::IdpRefused => Some(match again {
-            Some(again) => format!("correct the profile or its secret, then `usher reload`; else {again}"),
-            None => "correct the profile or its secret, then `usher reload`".to_owned(),
-        }),
-        R::TokenRejected => {
-            Some("make a new token where this one came from, store it, then `usher reload`".to_owned())
-        }
+        R::IdpRefused => Some(format!(
+            "a corrected secret is tried at once; after any other correction `usher reload`{}",
+            again.map(|again| format!(", or {again}")).unwrap_or_default()
+        )),
+        R::TokenRejected => None,
         R::DeadlineExceeded => {
             Some("usherd goes on fetching: ask again, or wait longer with --timeout".to_owned())
         }

@@ -36,9 +36,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs the command line `args` (the program's name first) for `caller` and returns the exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, caller: &mut Caller<'_>) -> u8 {
-    let outcome = match args::Args::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let outcome = match args::Args::try_parse_from(&args) {
         Ok(args) => command::run(args, caller),
-        Err(error) => report::usage(&error, caller),
+        Err(error) => {
+            caller.want_json(report::wants_json(&args));
+            report::usage(&error, caller)
+        }
     };
     match outcome.and_then(|code| caller.flush().map(|()| code)) {
         Ok(code) => code,

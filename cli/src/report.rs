@@ -1,6 +1,6 @@
 //! How a failure is told: `usher: what happened` and a hint, or the same as JSON. Always on stderr.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::error::ErrorKind;
 use serde::Serialize;
@@ -24,11 +24,16 @@ pub(crate) fn usage(error: &clap::Error, caller: &mut Caller<'_>) -> Result<u8, 
     }
 }
 
+/// Whether a command line that could not be read asked for JSON. What stands behind `curl` is curl's.
+pub(crate) fn wants_json(args: &[OsString]) -> bool {
+    args.get(1).is_some_and(|verb| verb != "curl") && args.iter().any(|arg| arg == "--json")
+}
+
 /// Tells people, or a program, why there is no answer.
 pub(crate) fn failure(error: &Error, caller: &mut Caller<'_>) {
     let text = match error {
         Error::Output(cause) if hung_up(cause) => return,
-        Error::Syntax(text) => text.clone(),
+        Error::Syntax(text) if !caller.json() => text.clone(),
         _ if caller.json() => json(error),
         _ => human(error),
     };
@@ -67,7 +72,7 @@ fn json(error: &Error) -> String {
     }
     let told = Told {
         reason: reason(error),
-        message: error.to_string(),
+        message: error.to_string().trim_end().to_owned(),
         hint: error.hint(),
         retry_after_seconds,
         facts,
@@ -85,7 +90,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Connect(ConnectError::NotRunning { .. }) => "NOT_RUNNING",
         Error::Connect(ConnectError::ForeignServer { .. }) => "FOREIGN_SERVER",
         Error::Connect(_) => "CONNECTION_FAILED",
-        Error::Refused(failure) => failure.reason.as_str_name().trim_start_matches("ERROR_REASON_"),
+        Error::Refused(failure) => usher_proto::error::name(failure.reason),
         Error::Foreign { .. } => "UNSPECIFIED",
         Error::Deadline(_) => "DEADLINE_EXCEEDED",
         Error::Output(_) => "OUTPUT_FAILED",
@@ -122,6 +127,14 @@ mod tests {
         assert_eq!(error["retry_after_seconds"], 28);
         assert_eq!(error["facts"]["profile"], "f");
         assert_eq!(error["message"], "no answer\x1b from the IdP");
+    }
+
+    #[test]
+    fn a_command_line_that_cannot_be_read_is_told_as_it_asks() {
+        let wants = |args: &[&str]| wants_json(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(wants(&["usher", "token", "--json", "--min-ttl", "soon"]));
+        assert!(!wants(&["usher", "token", "--min-ttl", "soon"]));
+        assert!(!wants(&["usher", "curl", "--timeout", "soon", "--json", "{}"]));
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub(crate) fn human(duration: Duration) -> String {
 
 /// How far `when` lies from `now`, with the epoch seconds: `in 52m 10s (1764000000)`, `3m ago (...)`.
 pub(crate) fn distance(when: i64, now: i64) -> String {
+    if when == now {
+        return format!("now ({when})");
+    }
     let between = human(Duration::from_secs(when.abs_diff(now)));
     if when < now { format!("{between} ago ({when})") } else { format!("in {between} ({when})") }
 }
@@ -96,6 +99,6 @@ mod tests {
     fn distances_say_the_direction() {
         assert_eq!(distance(1_000_060, 1_000_000), "in 1m (1000060)");
         assert_eq!(distance(1_000_000, 1_000_060), "1m ago (1000000)");
-        assert_eq!(distance(5, 5), "in 0s (5)");
+        assert_eq!(distance(5, 5), "now (5)");
     }
 }

@@ -10,7 +10,10 @@
 //! - [`os`]: listener, clocks, hardening, trusted files
 //! - [`lifecycle`]: configuration over time, signals
 //!
-//! `rpc -> token -> domain`; `idp` and `secret` implement `token`'s ports. Here they are put together.
+//! Who may know whom: `config`, `token` -> `domain`; `idp`, `secret`, `os` -> the ports that `token` declares,
+//! which they implement, and `domain`; `idp` and `secret` read files by `os`; `rpc` -> `token`, `access`, and
+//! what of `config` and `domain` it tells callers; `lifecycle` -> `config`, `os`, `token`, and `rpc`'s port. A test
+//! fails on any other arrow. Here all are put together.
 
 pub mod access;
 pub mod config;
@@ -22,9 +25,8 @@ pub mod rpc;
 pub mod secret;
 pub mod token;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use sd_notify::NotifyState;
 use secrecy::SecretString;
 use tokio::net::UnixListener;
@@ -61,9 +63,29 @@ pub struct Parts {
     pub max_connections: usize,
 }
 
+/// Why the daemon cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The operating system refused.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// No random numbers: no token could be named.
+    #[error("the system has no random numbers")]
+    Random,
+    /// The contract cannot describe itself.
+    #[error("cannot set up reflection: {0}")]
+    Reflection(#[from] rpc::ReflectionError),
+}
+
 /// Serves on `listener` until SIGTERM or SIGINT. Ready is told to the service manager (`sd_notify(3)`).
-pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
-    let signals = Signals::catch().context("cannot catch signals")?;
+pub async fn run(parts: Parts, listener: Listener) -> Result<(), RunError> {
+    let system = |action| move |source| RunError::System { action, source };
+    let signals = Signals::catch().map_err(system("catch signals"))?;
     let clock = Arc::new(SystemClock);
     let engine_ports = Ports {
         clock: clock.clone(),
@@ -71,15 +93,13 @@ pub async fn run(parts: Parts, listener: Listener) -> anyhow::Result<()> {
         secrets: Arc::new(secret::Sources::new(parts.environment)),
         jitter: Arc::new(SystemJitter::new()),
     };
-    let namer = Namer::new().ok().context("the system has no random numbers")?;
+    let namer = Namer::new().map_err(|_| RunError::Random)?;
     let engine = Engine::new(engine_ports, namer);
-    let configuration =
-        Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles).await;
+    let configuration = Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles);
     let configuration = Arc::new(configuration);
-    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await;
-    let routes = routes.context("cannot set up reflection")?;
+    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await?;
     let Listener { socket, place } = listener;
-    let socket = UnixListener::from_std(socket).context("cannot set up the socket")?;
+    let socket = UnixListener::from_std(socket).map_err(system("set up the socket"))?;
 
     info!(
         version = env!("CARGO_PKG_VERSION"),

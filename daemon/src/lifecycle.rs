@@ -2,11 +2,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -20,10 +23,17 @@ use crate::{
 /// The largest configuration: ten thousand profiles fit.
 const MAX_CONFIG: u64 = 10 * 1024 * 1024;
 
+/// How long secrets may take before it is said that they do.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Reads the configuration at `path`, which must be ours or root's and writable by nobody else.
 pub fn load(path: &Path, home: Option<&Path>) -> Result<Profiles, Report> {
     let bytes = trusted::read(path, Readers::Anyone, MAX_CONFIG).map_err(|error| {
-        let hint = if error.is_not_found() { "; the README shows how one begins" } else { "" };
+        let hint = if error.is_not_found() {
+            "; make it, beginning with [profile.NAME] and a preset: `usherd --help` has an example"
+        } else {
+            ""
+        };
         Report::of_file(path, format!("the configuration cannot be read: {error}{hint}"))
     })?;
     let text = str::from_utf8(&bytes).map_err(|_| Report::of_file(path, "is not UTF-8 text"))?;
@@ -49,17 +59,22 @@ struct State {
 
 impl Configuration {
     /// Puts the first configuration in force.
-    pub async fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, profiles: &Profiles) -> Self {
+    pub fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, profiles: &Profiles) -> Self {
         let started_at = engine.now().wall;
         let state = Mutex::new(State { loaded_at: started_at, error: None });
         engine.apply(profiles);
-        warn_of_secrets(&engine).await;
+        tokio::spawn(warn_of_secrets(engine.clone()));
         Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()) }
     }
 
     async fn reload(&self) -> Result<Changes, Report> {
         let _turn = self.turn.lock().await;
-        match load(&self.path, self.home.as_deref()) {
+        let (path, home) = (self.path.clone(), self.home.clone());
+        // In a thread of its own: a file system that hangs must not hold up everybody's tokens.
+        let loading = tokio::task::spawn_blocking(move || load(&path, home.as_deref()));
+        let loaded =
+            loading.await.unwrap_or_else(|_| Err(Report::of_file(&self.path, "reading it was broken off")));
+        match loaded {
             Ok(profiles) => {
                 let changes = self.engine.apply(&profiles);
                 *self.state() = State { loaded_at: self.engine.now().wall, error: None };
@@ -70,7 +85,7 @@ impl Configuration {
                     unchanged = changes.unchanged,
                     "configuration reloaded"
                 );
-                warn_of_secrets(&self.engine).await;
+                tokio::spawn(warn_of_secrets(self.engine.clone()));
                 Ok(changes)
             }
             Err(report) => {
@@ -103,11 +118,10 @@ impl Control for Configuration {
 }
 
 /// A secret that cannot be read concerns its own profile only; it is said early all the same.
-async fn warn_of_secrets(engine: &Engine) {
-    for (name, slot) in engine.directory().sorted() {
-        if let Err(error) = engine.check_secret(&slot.profile).await {
-            warn!(profile = name, %error, "secret unavailable");
-        }
+async fn warn_of_secrets(engine: Engine) {
+    let profiles = engine.directory().iter().map(|slot| Arc::clone(&slot.profile)).collect::<Vec<_>>();
+    for (profile, error) in engine.unreadable_secrets(profiles, SECRETS_PATIENCE).await {
+        warn!(profile, %error, "secret unavailable");
     }
 }
 
@@ -128,16 +142,23 @@ impl Signals {
         })
     }
 
-    /// Reloads on every SIGHUP; ends with SIGTERM or SIGINT.
+    /// Reloads on SIGHUP, once for those that come while a reload is going on; ends with SIGTERM or SIGINT.
     pub async fn until_shutdown(mut self, configuration: &Configuration) {
+        let asked = Notify::new();
+        let reloads = async {
+            loop {
+                asked.notified().await;
+                // A broken configuration is in the log and in `usher status`.
+                let _ = configuration.reload().await;
+            }
+        };
+        tokio::pin!(reloads);
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return info!("SIGTERM"),
                 _ = self.interrupt.recv() => return info!("SIGINT"),
-                _ = self.hangup.recv() => {
-                    // A broken configuration is in the log and in `usher status`.
-                    let _ = configuration.reload().await;
-                }
+                _ = self.hangup.recv() => asked.notify_one(),
+                () = &mut reloads => {}
             }
         }
     }

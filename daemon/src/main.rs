@@ -1,34 +1,54 @@
 //! usherd. Reads top-down: arguments, logs, hardening, configuration, socket, run, exit code.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use os::listener::{ListenError, Listener};
-use tracing::{Level, error};
+use tokio::runtime::{Builder, Runtime};
+use tracing::{Level, error, info, warn};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use usher_daemon::{
     Parts,
     access::Policy,
-    domain::{profile::Profiles, secret::SecretRef},
+    domain::{
+        profile::Profiles,
+        secret::{SecretRef, SecretString},
+    },
     lifecycle, os,
+    secret::Sources,
+    token::secrets::unreadable,
 };
+
+const EXAMPLE: &str = "\
+A configuration begins like this:
+
+  [profile.frontdoor]
+  preset        = \"netfoundry-frontdoor\"
+  idp           = \"acme.example.com\"
+  client_id     = \"YOUR_CLIENT_ID\"
+  client_secret = { file = \"/path/to/a/file/of/mode/600\" }";
+
+/// How long `--check-config` waits for secrets.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Owns OAuth clients' secrets and one shared token cache, and answers `usher` on a Unix socket.
 ///
 /// Exit codes: 0 stopped as asked, 64 wrong usage, 71 the system refused, 75 another usherd already
 /// serves the socket, 78 the configuration or the socket's directory is not right.
 #[derive(Parser)]
-#[command(name = "usherd", version)]
+#[command(name = "usherd", version, after_help = EXAMPLE)]
 struct Args {
     /// The configuration [default: `$XDG_CONFIG_HOME/usher/config.toml`]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Check the configuration, print every problem with its line, and exit
+    /// Check the configuration and its secrets, print every mistake with its line, and exit
     #[arg(long)]
     check_config: bool,
 
@@ -89,13 +109,12 @@ fn start(args: &Args) -> Result<(), Failure> {
     let config_path = config_path(args.config.clone(), home.as_deref()).map_err(failed(exit::CONFIG))?;
     let profiles = lifecycle::load(&config_path, home.as_deref());
     let profiles = profiles.map_err(anyhow::Error::from).map_err(failed(exit::CONFIG))?;
-    if args.check_config {
-        tracing::info!("{}: {} profiles, no problems", config_path.display(), profiles.by_name.len());
-        return Ok(());
-    }
     #[expect(unsafe_code, reason = "the environment is changed")]
     // SAFETY: no thread has been started yet.
     let environment = unsafe { os::environment::take(environment_names(&profiles)) };
+    if args.check_config {
+        return check(&config_path, profiles, environment).map_err(failed(exit::OSERR));
+    }
 
     let socket = usher_proto::socket::path(|name| std::env::var_os(name))
         .map_err(anyhow::Error::from)
@@ -123,16 +142,30 @@ fn start(args: &Args) -> Result<(), Failure> {
     serve(parts, listener).map_err(failed(exit::OSERR))
 }
 
+/// Says what the configuration is worth: it has no mistakes, but a secret may be missing.
+fn check(path: &Path, profiles: Profiles, environment: HashMap<String, SecretString>) -> anyhow::Result<()> {
+    let sources = Sources::new(environment);
+    let count = profiles.by_name.len();
+    let unreadable = unreadable(&sources, profiles.by_name.into_values(), SECRETS_PATIENCE);
+    for (profile, error) in runtime()?.block_on(unreadable) {
+        warn!(profile, %error, "secret unavailable");
+    }
+    let profiles = if count == 1 { "profile" } else { "profiles" };
+    info!("{}: {count} {profiles}, no problems", path.display());
+    Ok(())
+}
+
 fn serve(parts: Parts, listener: Listener) -> anyhow::Result<()> {
     // reqwest asks for the process's provider of cryptography; nobody else has set one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // One thread: calls are short, and a second one costs each of them more than it gives.
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(8)
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(usher_daemon::run(parts, listener))
+    Ok(runtime()?.block_on(usher_daemon::run(parts, listener))?)
+}
+
+/// One thread: calls are short, and a second one costs each of them more than it gives. Files and names
+/// are read in others, of which hung file systems may take some.
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(64).build().context("cannot start the runtime")
 }
 
 /// `--config`, else the XDG place. Absolute, so that a reload reads the same file.

@@ -41,6 +41,15 @@ impl Failure {
     }
 }
 
+/// The name of a reason, as it is in the `ErrorInfo`: `IDP_REFUSED`.
+pub fn name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix(PREFIX).unwrap_or(name)
+}
+
+/// What protobuf wants before the name of each value of the enum.
+const PREFIX: &str = "ERROR_REASON_";
+
 /// The gRPC code of each reason.
 pub fn code(reason: ErrorReason) -> Code {
     use ErrorReason as R;
@@ -66,8 +75,7 @@ pub fn code(reason: ErrorReason) -> Code {
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let reason = failure.reason.as_str_name().trim_start_matches("ERROR_REASON_");
-        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, failure.facts);
+        let mut details = ErrorDetails::with_error_info(name(failure.reason), DOMAIN, failure.facts);
         if let Some(delay) = failure.retry_after {
             details.set_retry_info(Some(delay));
         }
@@ -81,7 +89,7 @@ impl From<&Status> for Failure {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == DOMAIN);
         let reason = info
-            .and_then(|info| ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)))
+            .and_then(|info| ErrorReason::from_str_name(&format!("{PREFIX}{}", info.reason)))
             .unwrap_or_default();
         Self {
             reason,

@@ -99,7 +99,7 @@ fn reload_says_what_changed_and_a_changed_grant_loses_its_own_tokens_alone() {
     let world = abc();
     let before = ["a", "b", "c"].map(|name| token(&world.usherd, name));
     assert_eq!(world.idp.token_requests(), 3);
-    let config = profiles(&world, &[("a", ""), ("b", "default_lifetime = \"5m\""), ("d", "")]);
+    let config = profiles(&world, &[("a", ""), ("b", "audience = \"https://other.example\""), ("d", "")]);
     world.usherd.config(&config);
     let said = world.usherd.usher(&["reload"]).expect_ok().stdout;
     assert_eq!(said, "reloaded: added d; changed b; removed c; 1 unchanged\n");
@@ -191,7 +191,7 @@ fn a_call_in_flight_outlives_the_removal_of_its_profile() {
     gate.release();
     assert_eq!(call.wait().expect_ok().stdout.trim_end(), world.idp.issued()[0]);
     let error = refusal(&world.usherd, &["frontdoor"], 78);
-    assert!(error["message"].as_str().unwrap().contains("the configuration has none"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("the configuration has no profile yet"), "{error}");
 }
 
 #[test]

@@ -172,10 +172,10 @@ fn a_certificate_that_cannot_be_trusted_is_named() {
     let ca = Ca::new();
     let sandbox = sandbox();
     let bad = [
-        ("expired", ca.expired(), "expired"),
-        ("wrong-name", ca.wrong_name(), "not valid for name"),
-        ("self-signed", ca.self_signed(), "UnknownIssuer"),
-        ("foreign", Ca::new().server().clone(), "certificate"),
+        ("expired", ca.expired(), "has expired, or the clock here is wrong"),
+        ("wrong-name", ca.wrong_name(), "is for another name"),
+        ("self-signed", ca.self_signed(), "is not signed by a CA in ca_file"),
+        ("foreign", Ca::new().server().clone(), "is not signed by a CA in ca_file"),
     ];
     let mut config = String::new();
     let mut idps = Vec::new();
@@ -192,8 +192,8 @@ fn a_certificate_that_cannot_be_trusted_is_named() {
         let error = refusal(&usherd, &[name], 69);
         let message = error["message"].as_str().expect("a message");
         assert_eq!(error["reason"], "IDP_UNREACHABLE", "{message}");
-        assert!(message.contains("certificate") && message.contains(why), "{name}: {message}");
-        assert!(message.contains(&idp.host()) && message.contains("ca_file"), "{name}: {message}");
+        assert!(message.contains("certificate of the IdP") && message.contains(why), "{name}: {message}");
+        assert!(message.contains(&idp.host()), "{name}: {message}");
         assert!(idp.requests().is_empty(), "the secret went to {name}");
     }
 }

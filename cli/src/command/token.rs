@@ -26,10 +26,10 @@ pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
 
 /// The token that was asked for; a warning if it does not last as long as it should.
 pub(super) fn ask(asked: Asked, caller: &mut Caller<'_>) -> Result<GetTokenResponse, Error> {
-    let Asked { profile: named, wanted, rejected } = asked;
+    let Asked { profile: named, profile_option, wanted, rejected } = asked;
     let message = GetTokenRequest {
         rejected_token_id: rejected.unwrap_or_default(),
-        ..request(profile(named, caller)?, &wanted)
+        ..request(profile(named.or(profile_option), caller)?, &wanted)
     };
     let answer = with_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
     warn_if_short(&answer, &wanted, caller);

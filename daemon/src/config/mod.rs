@@ -36,25 +36,25 @@ pub struct Context {
 pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Profiles, Report> {
     let document = Document::new(text);
     let (root, errors) = DeTable::parse_recoverable(text);
-    let well_formed = errors.is_empty();
-    for error in errors {
-        // Only the message: the parser's own rendering quotes the line, which may hold a secret.
-        document.problem(error.span(), "", error.message());
+    for error in &errors {
+        document.syntax(error);
     }
     let profiles = read(&Section::new(&document, "", 0..0, root.get_ref()), context);
-    let mut problems = document.into_problems();
-    if !well_formed {
-        // What the parser could not make out says nothing about what the table lacks.
-        problems.retain(|problem| problem.key.is_empty() || !problem.message.starts_with("is missing"));
-    }
+    let problems = document.into_problems();
     if problems.is_empty() { Ok(profiles) } else { Err(Report { path: path.to_owned(), problems }) }
 }
 
 fn read(root: &Section<'_>, context: &Context) -> Profiles {
     let mut profiles = BTreeMap::new();
     for (name, section) in root.tables("profile") {
-        if let Some(profile) = profile::read(name, section, context) {
-            profiles.insert(name.to_owned(), Arc::new(profile));
+        let before = root.problems();
+        match profile::read(name, section, context) {
+            Some(profile) => drop(profiles.insert(name.to_owned(), Arc::new(profile))),
+            // No profile is ever left out without a word.
+            None if root.problems() == before => {
+                root.problem("profile", format!("{name} cannot be understood"));
+            }
+            None => {}
         }
     }
     let default_profile = root.string("default_profile");

@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use ::url::Url;
 
-use super::{Context, preset, secret_ref, section::Section};
+use super::{
+    Context,
+    preset::{self, Preset},
+    secret_ref,
+    section::{Section, closest},
+};
 use crate::domain::{
     profile::{
         BasicEncoding, Body, ClientAuth, ClientCredentials, Grant, Profile, RequestLimit, StaticToken,
@@ -31,15 +36,8 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     if !is_name(name) {
         section.problem("", "a profile's name is up to 64 letters, digits, dots, dashes and underscores");
     }
-    let preset_name = section.string("preset").unwrap_or_else(|| preset::DEFAULT.to_owned());
-    if let Some(preset) = preset::find(&preset_name) {
-        section.fill_from(preset);
-    } else {
-        let known: Vec<_> = preset::all().iter().map(|preset| preset.name).collect();
-        section.problem("preset", format!("{preset_name:?} is not a preset; there are {}", known.join(", ")));
-        return None;
-    }
-
+    let preset = preset(&section)?;
+    section.fill_from(preset);
     let allow_loopback_http = section.boolean("allow_loopback_http");
     let grant = section.choice(
         "grant",
@@ -74,7 +72,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     section.finish();
     Some(Profile {
         name: name.to_owned(),
-        preset: preset_name,
+        preset: preset.name.to_owned(),
         grant: grant?,
         scopes: scopes?,
         default_scopes: default_scopes?,
@@ -84,6 +82,26 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
         urls: urls?,
         allow_loopback_http,
     })
+}
+
+/// The preset that the profile names. One that was probably meant is gone on with, so that everything else
+/// that is wrong is told, too.
+fn preset(section: &Section<'_>) -> Option<&'static Preset> {
+    let name = section.string("preset").unwrap_or_else(|| preset::DEFAULT.to_owned());
+    if let Some(preset) = preset::find(&name) {
+        return Some(preset);
+    }
+    let names = || preset::all().iter().map(|preset| preset.name);
+    let meant = closest(&name, names());
+    let known = names().collect::<Vec<_>>().join(", ");
+    section.problem(
+        "preset",
+        match meant {
+            Some(meant) => format!("{name:?} is not a preset; did you mean {meant:?}? There are {known}"),
+            None => format!("{name:?} is not a preset; there are {known}"),
+        },
+    );
+    meant.and_then(preset::find)
 }
 
 fn is_name(name: &str) -> bool {

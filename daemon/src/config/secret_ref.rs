@@ -9,7 +9,7 @@ use crate::domain::secret::SecretRef;
 pub(super) fn read(section: &Section<'_>, key: &str, context: &Context) -> Option<SecretRef> {
     let reference = match section.inline_table(key) {
         None => {
-            section.problem(key, format!("is missing; {}", how(key)));
+            section.missing(key, how(key));
             return None;
         }
         // The value itself is not shown: it may well be the secret.

@@ -10,29 +10,57 @@ use super::{preset::Preset, report::Problem};
 /// A configuration's text, and what was found wrong with it so far.
 pub(super) struct Document<'a> {
     text: &'a str,
-    problems: RefCell<Vec<Problem>>,
+    found: RefCell<Vec<(Kind, Problem)>>,
+}
+
+/// What a problem says about the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The parser could not make out a line: what follows from it may be no mistake of its own.
+    Syntax,
+    /// Something is not there, as far as the parser could tell.
+    Missing,
+    /// Something is there and wrong.
+    Wrong,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, problems: RefCell::default() }
+        Self { text, found: RefCell::default() }
+    }
+
+    /// Notes what the parser says. Only its message: its own rendering quotes the line, which may hold a
+    /// secret.
+    pub(super) fn syntax(&self, error: &toml::de::Error) {
+        self.note(Kind::Syntax, error.span(), String::new(), error.message());
     }
 
     /// Notes a problem at a place in the text.
-    pub(super) fn problem(
-        &self,
-        span: Option<Range<usize>>,
-        key: impl Into<String>,
-        message: impl Into<String>,
-    ) {
-        let line =
-            span.and_then(|span| self.text.get(..span.start)).map(|before| 1 + before.matches('\n').count());
-        self.problems.borrow_mut().push(Problem { line, key: key.into(), message: message.into() });
+    fn note(&self, kind: Kind, span: Option<Range<usize>>, key: String, message: impl Into<String>) {
+        let before = span.and_then(|span| self.text.get(..span.start));
+        let line = before.map(|before| 1 + before.matches('\n').count());
+        self.found.borrow_mut().push((kind, Problem { line, key, message: message.into() }));
     }
 
-    /// All problems, in the order of the file.
+    /// How many problems there are so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
+    /// All problems, in the order of the file; without those that only follow from a syntax error.
     pub(super) fn into_problems(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
+        let found = self.found.into_inner();
+        let of_syntax = |(kind, _): &&(Kind, Problem)| *kind == Kind::Syntax;
+        let broken: Vec<_> = found.iter().filter(of_syntax).map(|(_, problem)| problem.line).collect();
+        let mut problems: Vec<_> = found
+            .into_iter()
+            .filter(|(kind, problem)| match kind {
+                Kind::Syntax => true,
+                Kind::Missing => broken.is_empty(),
+                Kind::Wrong => !broken.contains(&problem.line),
+            })
+            .map(|(_, problem)| problem)
+            .collect();
         problems.sort_by_key(|problem| problem.line);
         problems.dedup();
         problems
@@ -68,11 +96,26 @@ impl<'a> Section<'a> {
     /// Notes a problem with a key's value.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
         let span = self.table.get(key).map_or_else(|| self.span.clone(), toml::Spanned::span);
-        self.document.problem(Some(span), self.full(key), message);
+        self.document.note(Kind::Wrong, Some(span), self.full(key), message);
+    }
+
+    /// Notes that a key is not there.
+    pub(super) fn missing(&self, key: &str, message: impl AsRef<str>) {
+        let message = format!("is missing: {}", message.as_ref());
+        self.document.note(Kind::Missing, Some(self.span.clone()), self.full(key), message);
+    }
+
+    /// How many problems the document has so far.
+    pub(super) fn problems(&self) -> usize {
+        self.document.count()
     }
 
     fn full(&self, key: &str) -> String {
-        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+        match (self.name.as_str(), key) {
+            ("", key) => key.to_owned(),
+            (name, "") => name.to_owned(),
+            (name, key) => format!("{name}.{key}"),
+        }
     }
 
     fn value(&self, key: &str) -> Option<&'a DeValue<'a>> {
@@ -102,7 +145,7 @@ impl<'a> Section<'a> {
         let text = self.string(key);
         match &text {
             None if !self.has(key) && !self.preset.is_some_and(|preset| preset.strings.contains_key(key)) => {
-                self.problem(key, format!("is missing: {about}"));
+                self.missing(key, about);
             }
             Some(text) if text.is_empty() => self.problem(key, format!("is empty: {about}")),
             _ => return text,
@@ -153,13 +196,19 @@ impl<'a> Section<'a> {
         boolean.unwrap_or(false)
     }
 
-    /// One of several words.
+    /// One of several words. It has to be there, or in the preset.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
-        let text = self.string(key)?;
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let words = words.join(" or ");
+        let Some(text) = self.string(key) else {
+            if !self.has(key) {
+                self.missing(key, format!("write {words}"));
+            }
+            return None;
+        };
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
         if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-            self.problem(key, format!("must be {}", words.join(" or ")));
+            self.problem(key, format!("must be {words}"));
         }
         found
     }
@@ -179,7 +228,8 @@ impl<'a> Section<'a> {
                     let section = Section::new(self.document, full, name.span(), table);
                     sections.push((name.get_ref().as_ref(), section));
                 }
-                None => self.document.problem(
+                None => self.document.note(
+                    Kind::Wrong,
                     Some(value.span()),
                     full,
                     format!("is {}; write [{key}.NAME] and its keys below", a(value.get_ref().type_str())),
@@ -207,18 +257,23 @@ impl<'a> Section<'a> {
             if asked.iter().any(|known| known == key) {
                 continue;
             }
-            let close = asked
-                .iter()
-                .map(|known| (strsim::jaro_winkler(known, key), known))
-                .max_by(|(one, _), (other, _)| one.total_cmp(other))
-                .filter(|(likeness, _)| *likeness > 0.84);
+            let close = closest(key, asked.iter().map(String::as_str));
             let hint = match close {
-                Some((_, known)) => format!("is not a key here; did you mean {known}?"),
+                Some(known) => format!("is not a key here; did you mean {known}?"),
                 None => "is not a key here".to_owned(),
             };
-            self.document.problem(Some(value.span()), self.full(key), hint);
+            self.document.note(Kind::Wrong, Some(value.span()), self.full(key), hint);
         }
     }
+}
+
+/// The word that `text` may have been meant to be.
+pub(super) fn closest<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    words
+        .map(|word| (strsim::jaro_winkler(word, text), word))
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .filter(|(likeness, _)| *likeness > 0.84)
+        .map(|(_, word)| word)
 }
 
 /// "a string", "an array".

@@ -140,7 +140,9 @@ fn what_cannot_be_safe_is_refused() {
         ),
         ("token_url = \"https://i.example/t\"\nmax_token_requests = \"0/1h\"", "is no limit"),
         ("token_url = \"https://i.example/t\"\ndefault_lifetime = \"25h\"", "at most 24h"),
-        ("preset = \"netfoundry-frontdor\"", "is not a preset; there are netfoundry-api-token, "),
+        ("preset = \"netfoundry-frontdor\"", "is not a preset; did you mean \"netfoundry-frontdoor\"?"),
+        ("preset = \"netfoundry-frontdor\"", "line 1: profile.a.idp: is missing"),
+        ("preset = \"other\"", "is not a preset; there are netfoundry-api-token, "),
     ] {
         let report = problems(&with(line));
         assert!(report.contains(expected), "{expected:?} is not in\n{report}");
@@ -162,4 +164,36 @@ fn keys_of_another_grant_are_unknown() {
 #[test]
 fn an_empty_file_has_no_profiles() {
     assert_eq!(check(""), Ok(Profiles::default()));
+}
+
+#[test]
+fn no_profile_is_left_out_without_a_word() {
+    for (preset, grant, expected) in [
+        ("oauth2", "static", "line 1: profile.a.encoding: is missing: write \"raw\" or \"base64\""),
+        (
+            "netfoundry-api-token",
+            "client_credentials",
+            "line 1: profile.a.body: is missing: write \"json\" or",
+        ),
+    ] {
+        let report = problems(&format!(
+            "[profile.a]\npreset = \"{preset}\"\ngrant = \"{grant}\"\naccount_id = \"x\"\nclient_id = \"x\"\n\
+             token_url = \"https://i.example/\"\nclient_secret = {{ env = \"S\" }}\napi_token = {{ env = \"S\" }}\n"
+        ));
+        assert!(report.contains(expected), "{expected:?} is not in\n{report}");
+    }
+}
+
+#[test]
+fn a_syntax_error_comes_without_what_only_follows_from_it() {
+    let report =
+        problems("[profile.a]\nclient_id = \"x\"\nclient_secret = { file: \"x\" }\nbody = \"xml\"\n");
+    assert!(report.contains("line 3: ") && report.contains("line 4: profile.a.body: must be"), "{report}");
+    assert!(!report.contains("is not a key") && !report.contains("is missing"), "{report}");
+}
+
+#[test]
+fn a_name_that_is_none_is_told_by_its_name() {
+    let report = problems("[profile.\"my prof\"]\nclient_id = \"x\"\n");
+    assert!(report.contains("line 1: profile.my prof: a profile's name is up to 64 letters"), "{report}");
 }

@@ -47,8 +47,7 @@ impl Profile {
     }
 }
 
-/// How tokens are obtained. All of it, and nothing else, decides which token comes back: two profiles
-/// with equal grants can keep each other's tokens over a reload.
+/// How tokens are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
     /// OAuth 2.0 client credentials (RFC 6749 section 4.4).
@@ -63,6 +62,25 @@ impl Grant {
         match self {
             Self::ClientCredentials(_) => "client_credentials",
             Self::Static(_) => "static",
+        }
+    }
+
+    /// Whether a token that this grant obtained is as good for `other`, so that a reload from the one to
+    /// the other keeps it: all fields are equal but those that decide no more than how and how often the
+    /// IdP is reached.
+    pub fn issues_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::ClientCredentials(one), Self::ClientCredentials(other)) => {
+                let ClientCredentials { ca_file, default_lifetime, max_token_requests, .. } = &**other;
+                **other
+                    == ClientCredentials {
+                        ca_file: ca_file.clone(),
+                        default_lifetime: *default_lifetime,
+                        max_token_requests: *max_token_requests,
+                        ..(**one).clone()
+                    }
+            }
+            _ => self == other,
         }
     }
 

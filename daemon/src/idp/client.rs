@@ -41,12 +41,11 @@ pub struct Clients(Mutex<HashMap<Settings, Built>>);
 
 impl Clients {
     /// The client for a grant's token endpoint.
-    pub fn get(&self, grant: &ClientCredentials) -> Result<Client, IssueError> {
+    pub async fn get(&self, grant: &ClientCredentials) -> Result<Client, IssueError> {
         let settings =
             Settings { ca_file: grant.ca_file.clone(), loopback_http: grant.token_url.scheme() == "http" };
         let certificates = match &settings.ca_file {
-            Some(path) => trusted::read(path, Readers::Anyone, MAX_CA_FILE)
-                .map_err(|error| unusable(format!("the ca_file cannot be used: {error}")))?,
+            Some(path) => read_ca_file(path.clone()).await?,
             None => Vec::new(),
         };
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,6 +57,15 @@ impl Clients {
         let client = build(&settings, &certificates)?;
         clients.insert(settings, Built { certificates, client: client.clone() });
         Ok(client)
+    }
+}
+
+async fn read_ca_file(path: PathBuf) -> Result<Vec<u8>, IssueError> {
+    let read = tokio::task::spawn_blocking(move || trusted::read(&path, Readers::Anyone, MAX_CA_FILE));
+    match tokio::time::timeout(TOTAL_DEADLINE, read).await {
+        Ok(Ok(Ok(certificates))) => Ok(certificates),
+        Ok(Ok(Err(error))) => Err(unusable(format!("the ca_file cannot be used: {error}"))),
+        Ok(Err(_)) | Err(_) => Err(unusable("the ca_file did not answer in time".to_owned())),
     }
 }
 

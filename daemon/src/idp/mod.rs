@@ -5,6 +5,7 @@
 //! - [`client_auth`]: how the client proves who it is
 //! - [`wire`]: how parameters are written and answers are read
 //! - [`retry`]: when a server wants to be asked again
+//! - [`unreachable`]: why there is no answer, in words that help
 //!
 //! No body reaches a log or an error, and how a client authenticates is configured, never probed.
 
@@ -12,9 +13,10 @@ pub mod client;
 pub mod client_auth;
 pub mod grants;
 pub mod retry;
+pub mod unreachable;
 pub mod wire;
 
-use std::{error::Error as _, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::{
@@ -24,7 +26,8 @@ use reqwest::{
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::client::Clients;
+use self::{client::Clients, unreachable::unreachable};
+use crate::domain::profile::ClientCredentials;
 use crate::token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer};
 
 /// The largest token response, decompressed.
@@ -49,7 +52,8 @@ impl HttpIssuer {
         let body = wire::encode(&parameters, grant.body);
         let mut post = self
             .clients
-            .get(grant)?
+            .get(grant)
+            .await?
             .post(grant.token_url.clone())
             .header(CONTENT_TYPE, wire::content_type(grant.body))
             .header(ACCEPT, "application/json")
@@ -58,10 +62,10 @@ impl HttpIssuer {
         if let Some(authorization) = authorization {
             post = post.header(AUTHORIZATION, authorization);
         }
-        let response = post.send().await.map_err(|error| unreachable(&grant.token_url, error))?;
+        let response = post.send().await.map_err(|error| unreachable(grant, error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let retry_after = retry::hint(status, &headers, self.clock.now());
-        let body = read_body(&grant.token_url, response).await?;
+        let body = read_body(grant, response).await?;
         let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
         let answer =
             wire::Answer { server: server(&grant.token_url), status, headers: &headers, body: &body };
@@ -76,13 +80,18 @@ impl Issuer for HttpIssuer {
 }
 
 /// Reads at most [`MAX_BODY`], counted after decompression: a small answer can unpack to gigabytes.
-async fn read_body(url: &Url, mut response: Response) -> Result<Zeroizing<Vec<u8>>, IssueError> {
+async fn read_body(
+    grant: &ClientCredentials,
+    mut response: Response,
+) -> Result<Zeroizing<Vec<u8>>, IssueError> {
     let expected = response.content_length().and_then(|len| usize::try_from(len).ok());
     let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(MAX_BODY)));
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(url, error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(grant, error))? {
         if body.len() + chunk.len() > MAX_BODY {
-            let message =
-                format!("the IdP {} answered more than 256 KiB, which no token response is", server(url));
+            let message = format!(
+                "the IdP {} answered more than 256 KiB, which no token response is",
+                server(&grant.token_url)
+            );
             let http_status = Some(response.status().as_u16());
             return Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) });
         }
@@ -94,32 +103,4 @@ async fn read_body(url: &Url, mut response: Response) -> Result<Zeroizing<Vec<u8
 /// Host and port: what errors and logs call an IdP.
 fn server(url: &Url) -> String {
     url.authority().to_owned()
-}
-
-/// No answer, or half of one. The innermost cause is what people need: "connection refused",
-/// "certificate has expired". It never holds the request.
-fn unreachable(url: &Url, error: reqwest::Error) -> IssueError {
-    let server = server(url);
-    let error = error.without_url();
-    let message = if error.is_timeout() {
-        format!("the IdP {server} did not answer within {} s", client::TOTAL_DEADLINE.as_secs())
-    } else {
-        let mut cause = error.source();
-        while let Some(inner) = cause.and_then(std::error::Error::source) {
-            cause = Some(inner);
-        }
-        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
-        if error.is_connect() {
-            let hint = if cause.contains("certificate") {
-                "; if your organization has a CA of its own, name its file in ca_file"
-            } else {
-                ""
-            };
-            format!("cannot connect to the IdP {server}: {cause}{hint}")
-        } else {
-            format!("the IdP {server} broke off its answer: {cause}")
-        }
-    };
-    let http_status = error.status().map(|status| status.as_u16());
-    IssueError { http_status, ..IssueError::new(IssueErrorKind::Unreachable, message) }
 }

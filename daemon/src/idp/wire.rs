@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{self, Visitor},
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -70,8 +70,8 @@ struct Success<'a> {
     access_token: Option<Cow<'a, str>>,
     #[serde(borrow)]
     token_type: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "expires_in")]
-    expires_in: Option<ExpiresIn>,
+    #[serde(default)]
+    expires_in: Seconds,
     #[serde(borrow)]
     scope: Option<Cow<'a, str>>,
 }
@@ -97,7 +97,7 @@ pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
             serde_json::error::Category::Data => {
                 "JSON, but no token response: a member is doubled or of a wrong type"
             }
-            _ => "not JSON",
+            _ => "not JSON; is token_url the token endpoint?",
         };
         invalid(answer, &format!("{what} (at line {} column {})", error.line(), error.column()))
     })?;
@@ -105,13 +105,16 @@ pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
     if !kind.eq_ignore_ascii_case("bearer") {
         return Err(invalid(answer, "with a token_type other than Bearer, which usher cannot present"));
     }
+    let Seconds(Some(expires_in)) = success.expires_in else {
+        return Err(invalid(answer, "with an expires_in that is no whole number of seconds"));
+    };
     let access_token = success.access_token.ok_or_else(|| invalid(answer, "without access_token"))?;
     let access_token = SecretString::from(&*access_token);
     check_credential(&access_token)
         .map_err(|error| invalid(answer, &format!("with an access_token that {error}")))?;
     Ok(Issued {
         access_token,
-        expires_in: success.expires_in.unwrap_or(ExpiresIn::Unknown),
+        expires_in,
         scopes: success.scope.map(|scope| ScopeSet::from_parameter(&scope)),
     })
 }
@@ -192,60 +195,82 @@ fn clean(text: &str, max: usize) -> String {
     text.chars().filter(|letter| !steers(letter)).take(max).collect()
 }
 
-/// Integers, floats without a fraction, and strings of digits; null is as good as missing. Anything else
-/// is an error: a lifetime is never guessed.
-fn expires_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ExpiresIn>, D::Error> {
-    struct Seconds;
+/// `expires_in`: integers, floats without a fraction, and strings of digits; null is as good as missing.
+/// None: anything else. A lifetime is never guessed.
+struct Seconds(Option<ExpiresIn>);
 
-    impl Seconds {
-        fn of<E: de::Error>(seconds: f64) -> Result<Option<ExpiresIn>, E> {
-            if !seconds.is_finite() || seconds.fract() != 0.0 {
-                Err(E::custom("not a whole number of seconds"))
-            } else if seconds <= 0.0 {
-                Ok(Some(ExpiresIn::Over))
-            } else {
-                // More than fits is clamped by the engine.
-                Ok(Some(ExpiresIn::After(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))))
-            }
+impl Default for Seconds {
+    fn default() -> Self {
+        Self(Some(ExpiresIn::Unknown))
+    }
+}
+
+impl Seconds {
+    fn of(seconds: f64) -> Self {
+        if !seconds.is_finite() || seconds.fract() != 0.0 {
+            Self(None)
+        } else if seconds <= 0.0 {
+            Self(Some(ExpiresIn::Over))
+        } else {
+            // More than fits is clamped by the engine.
+            Self(Some(ExpiresIn::After(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))))
         }
     }
+}
 
-    impl Visitor<'_> for Seconds {
-        type Value = Option<ExpiresIn>;
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecondsVisitor)
+    }
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("seconds")
-        }
+struct SecondsVisitor;
 
-        fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Self::Value, E> {
-            Ok(Some(match seconds {
-                0 => ExpiresIn::Over,
-                _ => ExpiresIn::After(Duration::from_secs(seconds)),
-            }))
-        }
+impl<'de> Visitor<'de> for SecondsVisitor {
+    type Value = Seconds;
 
-        fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Self::Value, E> {
-            self.visit_u64(u64::try_from(seconds).unwrap_or(0))
-        }
-
-        fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Self::Value, E> {
-            Self::of(seconds)
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(E::custom("not a whole number of seconds"));
-            }
-            text.parse().map_err(E::custom).and_then(Self::of)
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("seconds")
     }
 
-    deserializer.deserialize_any(Seconds)
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Seconds, E> {
+        Ok(Seconds(Some(match seconds {
+            0 => ExpiresIn::Over,
+            _ => ExpiresIn::After(Duration::from_secs(seconds)),
+        })))
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Seconds, E> {
+        self.visit_u64(u64::try_from(seconds).unwrap_or(0))
+    }
+
+    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
+        Ok(Seconds::of(seconds))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        Ok(text.parse().ok().filter(|_| whole).map_or(Seconds(None), Seconds::of))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Seconds, E> {
+        Ok(Seconds::default())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Seconds, E> {
+        Ok(Seconds(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Seconds, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Seconds(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seconds, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Seconds(None))
+    }
 }
 
 #[cfg(test)]

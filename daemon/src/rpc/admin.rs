@@ -6,8 +6,8 @@ use tonic::{Request, Response, Status};
 use usher_proto::{
     error::{ErrorReason, Failure},
     v1::{
-        ForgetRequest, ForgetResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse,
-        admin_service_server::AdminService,
+        ForgetRequest, ForgetResponse, ProfileStatus, ReloadRequest, ReloadResponse, StatusRequest,
+        StatusResponse, admin_service_server::AdminService,
     },
     version::VERSION,
 };
@@ -17,6 +17,9 @@ use crate::{
     config::Report,
     token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
 };
+
+/// How long `status` waits for secrets that are slow to read.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the service needs of the daemon's life.
 pub trait Control: Send + Sync {
@@ -62,19 +65,23 @@ impl AdminService for Admin {
             let error = TokenError::ProfileUnknown { name: wanted, known: directory.names() };
             return Err(status::failure(&error).into());
         }
+        let slots: Vec<_> = directory
+            .sorted()
+            .into_values()
+            .filter(|slot| wanted.is_empty() || slot.profile.name == wanted)
+            .collect();
         let now = self.engine.now();
-        let mut profiles = Vec::new();
-        for (name, slot) in directory.sorted() {
-            if !wanted.is_empty() && name != wanted {
-                continue;
-            }
-            let mut profile = convert::profile(&slot.profile);
-            profile.tokens = slot.entries().iter().map(|entry| convert::entry(entry, now)).collect();
-            if let Err(error) = self.engine.check_secret(&slot.profile).await {
-                profile.secret_error = error.to_string();
-            }
-            profiles.push(profile);
-        }
+        let secrets = slots.iter().map(|slot| Arc::clone(&slot.profile));
+        let mut errors = self.engine.unreadable_secrets(secrets, SECRETS_PATIENCE).await;
+        let profiles = slots.iter().map(|slot| ProfileStatus {
+            tokens: slot.entries().iter().map(|entry| convert::entry(entry, now)).collect(),
+            secret_error: errors
+                .remove(&slot.profile.name)
+                .map(|error| error.to_string())
+                .unwrap_or_default(),
+            ..convert::profile(&slot.profile)
+        });
+        let profiles = profiles.collect();
         let facts = self.control.facts();
         Ok(Response::new(StatusResponse {
             version: VERSION.to_owned(),

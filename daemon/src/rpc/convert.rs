@@ -79,6 +79,10 @@ pub fn profile(profile: &Profile) -> ProfileStatus {
         secret_error: String::new(),
         tokens: Vec::new(),
         secret_source: profile.grant.secret().to_string(),
+        audience: profile.audience.as_deref().unwrap_or_default().to_owned(),
+        audiences: profile.audiences.iter().map(ToString::to_string).collect(),
+        base_url: profile.base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
+        default_scopes: profile.default_scopes.iter().map(str::to_owned).collect(),
     }
 }
 

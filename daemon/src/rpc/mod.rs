@@ -29,11 +29,13 @@ use crate::token::service::Engine;
 /// The largest request: the contract's largest is a few hundred bytes.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// All services of the main listener. Fails only if the contract's own description is broken.
-pub async fn routes(
-    engine: Engine,
-    control: Arc<dyn Control>,
-) -> Result<Routes, tonic_reflection::server::Error> {
+/// The contract's description of itself is broken.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ReflectionError(#[from] tonic_reflection::server::Error);
+
+/// All services of the main listener.
+pub async fn routes(engine: Engine, control: Arc<dyn Control>) -> Result<Routes, ReflectionError> {
     // What it reports never changes: a daemon that answers at all serves.
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<TokenServiceServer<Tokens>>().await;

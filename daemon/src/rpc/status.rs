@@ -40,6 +40,7 @@ pub fn failure(error: &TokenError) -> Failure {
         TokenError::Invalid(_)
         | TokenError::ProfileAmbiguous { .. }
         | TokenError::UrlInvalid(_)
+        | TokenError::NoProfileForUrl { .. }
         | TokenError::Internal(_) => failure,
     }
 }
@@ -55,7 +56,7 @@ fn reason(error: &TokenError) -> ErrorReason {
         TokenError::ProfileAmbiguous { .. } => ErrorReason::ProfileAmbiguous,
         TokenError::ScopeNotAllowed { .. } => ErrorReason::ScopeNotAllowed,
         TokenError::AudienceNotAllowed { .. } => ErrorReason::AudienceNotAllowed,
-        TokenError::UrlNotAllowed { .. } => ErrorReason::UrlNotAllowed,
+        TokenError::UrlNotAllowed { .. } | TokenError::NoProfileForUrl { .. } => ErrorReason::UrlNotAllowed,
         TokenError::ScopeNotGranted { .. } => ErrorReason::ScopeNotGranted,
         TokenError::Secret { .. } => ErrorReason::SecretUnavailable,
         TokenError::Issue { error, .. } => issue_reason(error),

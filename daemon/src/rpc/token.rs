@@ -40,7 +40,12 @@ impl TokenService for Tokens {
             }
             Err(error) => {
                 let failure = status::failure(&error);
-                info!(peer, profile = request.profile, reason = failure.reason.as_str_name(), "call failed");
+                info!(
+                    peer,
+                    profile = request.profile,
+                    reason = usher_proto::error::name(failure.reason),
+                    "call failed"
+                );
                 Err(failure.into())
             }
         }

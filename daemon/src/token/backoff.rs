@@ -26,13 +26,10 @@ pub fn refused(failures: u32) -> Duration {
     doubled(REFUSED_FIRST, failures, REFUSED_MAX)
 }
 
-/// Before the refetch after the `rejections`-th time in a row, counted from 1, that the API rejected a
-/// new token: at once, then 1 s doubling to 5 min.
+/// After the `rejections`-th token in a row, counted from 1, that was dropped because the API rejected it,
+/// until the next one may be dropped: 1 s doubling to 5 min.
 pub fn rejected(rejections: u32) -> Duration {
-    match rejections {
-        0 | 1 => Duration::ZERO,
-        more => doubled(SECOND, more - 1, TRANSIENT_MAX),
-    }
+    doubled(SECOND, rejections, TRANSIENT_MAX)
 }
 
 fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
@@ -77,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rejection_is_free() {
-        let waits: Vec<_> = (1..=5).map(|rejections| secs(rejected(rejections))).collect();
-        assert_eq!(waits, [0, 1, 2, 4, 8]);
+    fn rejections_double_up_to_five_minutes() {
+        let waits: Vec<_> = (1..=10).map(|rejections| secs(rejected(rejections))).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
         assert_eq!(rejected(u32::MAX), TRANSIENT_MAX);
     }
 }

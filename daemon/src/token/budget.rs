@@ -31,6 +31,11 @@ impl Budget {
         }
     }
 
+    /// Takes the limit of a changed profile. What was sent still counts.
+    pub fn set_limit(&mut self, limit: Option<RequestLimit>) {
+        *self = Self { sent: std::mem::take(&mut self.sent), ..Self::new(limit) };
+    }
+
     /// Learns how long the key's tokens live.
     pub fn learn_lifetime(&mut self, lifetime: Duration) {
         if self.follows_lifetime {
@@ -71,6 +76,11 @@ impl Budget {
         self.limit
     }
 
+    /// Whether no request counts any more.
+    pub fn is_untouched(&self, now: Moment) -> bool {
+        self.left(now) == self.limit.requests
+    }
+
     fn counts(&self, sent: Duration, now: Moment) -> bool {
         sent + self.limit.window > now.boot
     }
@@ -108,6 +118,17 @@ mod tests {
         let mut set = Budget::new(Some(RequestLimit { requests: 5, window: Duration::from_secs(9) }));
         set.learn_lifetime(Duration::from_secs(300));
         assert_eq!(set.limit().window, Duration::from_secs(9), "what the profile says stands");
+    }
+
+    #[test]
+    fn a_new_limit_forgives_nothing() {
+        let mut budget = Budget::new(None);
+        for second in 0..5 {
+            assert_eq!(budget.spend(at(second)), Ok(()));
+        }
+        budget.set_limit(Some(RequestLimit { requests: 3, window: Duration::from_secs(100) }));
+        assert_eq!((budget.left(at(5)), budget.wait(at(5))), (0, Duration::from_secs(97)));
+        assert!(!budget.is_untouched(at(5)) && budget.is_untouched(at(104)));
     }
 
     #[test]

@@ -5,13 +5,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::entry::Entry;
+use super::{entry::Entry, standing::Standing};
 use crate::domain::{
     profile::{Grant, Profile, Profiles, RequestLimit},
     scope::ScopeSet,
+    time::Moment,
 };
 
 /// The most keys one profile has. Which ones there can be is up to the configuration; how many subsets
@@ -39,7 +40,10 @@ pub struct Slot {
 type Key = (Option<Arc<str>>, ScopeSet);
 
 #[derive(Debug, Default)]
-struct Keys(RwLock<HashMap<Key, Arc<Entry>>>);
+struct Keys {
+    entries: RwLock<HashMap<Key, Arc<Entry>>>,
+    standing: Arc<Standing>,
+}
 
 /// What a reload changed, by name of profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,8 +59,9 @@ pub struct Changes {
 }
 
 impl Directory {
-    /// The directory of new profiles. A profile whose grant is as it was keeps its keys, with their
-    /// tokens, flights and budgets; any other begins anew.
+    /// The directory of new profiles. A profile whose grant issues the same tokens keeps its keys, with
+    /// their tokens, flights and budgets; any other begins anew. A refusal is forgiven: whoever reloads has
+    /// perhaps mended it where usher cannot see.
     pub fn succeed(&self, profiles: &Profiles) -> (Self, Changes) {
         let mut changes = Changes::default();
         let mut slots = HashMap::with_capacity(profiles.by_name.len());
@@ -64,12 +69,18 @@ impl Directory {
             let keys = match self.slots.get(name) {
                 Some(old) if old.profile == *profile => {
                     changes.unchanged += 1;
+                    old.keys.standing.clear();
+                    old.entries().iter().for_each(|entry| entry.forgive_refusal());
                     slots.insert(name.clone(), Arc::clone(old));
                     continue;
                 }
                 Some(old) => {
                     changes.changed.push(name.clone());
-                    (old.profile.grant == profile.grant).then(|| Arc::clone(&old.keys))
+                    old.profile.grant.issues_the_same_as(&profile.grant).then(|| {
+                        old.keys.standing.clear();
+                        old.entries().iter().for_each(|entry| entry.reconfigured(limit(profile)));
+                        Arc::clone(&old.keys)
+                    })
                 }
                 None => {
                     changes.added.push(name.clone());
@@ -111,7 +122,7 @@ impl Directory {
 
 impl Slot {
     fn new(profile: Arc<Profile>, keys: Arc<Keys>) -> Self {
-        let default = keys.entry(profile.audience.clone(), profile.default_scopes.clone(), limit(&profile));
+        let default = keys.default(profile.audience.clone(), profile.default_scopes.clone(), limit(&profile));
         Self { profile, keys, default }
     }
 
@@ -120,17 +131,26 @@ impl Slot {
         &self.default
     }
 
-    /// The key of this audience and these scopes, which the profile allows.
-    pub fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet) -> Arc<Entry> {
+    /// The key of this audience and these scopes, which the profile allows. None: there are too many keys
+    /// whose requests still count.
+    pub fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet, now: Moment) -> Option<Arc<Entry>> {
         if audience == self.default.audience && scopes == self.default.scopes {
-            return Arc::clone(&self.default);
+            return Some(Arc::clone(&self.default));
         }
-        self.keys.entry(audience, scopes, limit(&self.profile))
+        let key = (audience, scopes);
+        if let Some(entry) = self.keys.read().get(&key) {
+            return Some(Arc::clone(entry));
+        }
+        let mut keys = self.keys.write();
+        if keys.len() >= MAX_KEYS && !keys.contains_key(&key) {
+            evict(&mut keys, &self.default, now)?;
+        }
+        Some(self.keys.insert(&mut keys, key, limit(&self.profile)))
     }
 
     /// All keys, the default one first.
     pub fn entries(&self) -> Vec<Arc<Entry>> {
-        let keys = self.keys.0.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let mut entries: Vec<_> = keys.iter().collect();
         entries.sort_by_key(|(key, entry)| (!Arc::ptr_eq(entry, &self.default), *key));
         entries.into_iter().map(|(_, entry)| Arc::clone(entry)).collect()
@@ -145,28 +165,43 @@ fn limit(profile: &Profile) -> Option<RequestLimit> {
 }
 
 impl Keys {
-    fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet, limit: Option<RequestLimit>) -> Arc<Entry> {
-        let key = (audience, scopes);
-        if let Some(entry) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(entry);
-        }
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= MAX_KEYS && !keys.contains_key(&key) {
-            evict(&mut keys);
-        }
+    /// The key of a request without wishes, which is always there.
+    fn default(
+        &self,
+        audience: Option<Arc<str>>,
+        scopes: ScopeSet,
+        limit: Option<RequestLimit>,
+    ) -> Arc<Entry> {
+        self.insert(&mut self.write(), (audience, scopes), limit)
+    }
+
+    fn insert(
+        &self,
+        entries: &mut HashMap<Key, Arc<Entry>>,
+        key: Key,
+        limit: Option<RequestLimit>,
+    ) -> Arc<Entry> {
         let (audience, scopes) = key.clone();
-        Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Entry::new(audience, scopes, limit))))
+        let new = || Arc::new(Entry::new(audience, scopes, limit, Arc::clone(&self.standing)));
+        Arc::clone(entries.entry(key).or_insert_with(new))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Key, Arc<Entry>>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Arc<Entry>>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Drops the key that was used least lately, but none that is being fetched.
-fn evict(keys: &mut HashMap<Key, Arc<Entry>>) {
+/// Drops the key that was used least lately, but neither the default one nor one whose requests still
+/// count: a key that came back would have a new budget.
+fn evict(keys: &mut HashMap<Key, Arc<Entry>>, default: &Arc<Entry>, now: Moment) -> Option<()> {
     let oldest = keys
         .iter()
-        .filter(|(_, entry)| !entry.in_flight())
+        .filter(|(_, entry)| !Arc::ptr_eq(entry, default) && entry.is_expendable(now))
         .min_by_key(|(_, entry)| entry.last_used().map(|moment| moment.boot))
         .map(|(key, _)| key.clone());
-    if let Some(key) = oldest {
-        keys.remove(&key);
-    }
+    keys.remove(&oldest?).map(drop)
 }

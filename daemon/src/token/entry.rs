@@ -17,6 +17,7 @@ use super::{
     freshness::{Freshness, freshness},
     name::SecretTag,
     ports::{IssueError, SecretError},
+    standing::Standing,
 };
 use crate::domain::{
     profile::RequestLimit,
@@ -29,6 +30,8 @@ use crate::domain::{
 const REJECTIONS_FORGIVEN_AFTER: Duration = Duration::from_secs(10 * 60);
 /// A secret that could not be read is not tried again for a refresh before this has passed.
 const SECRET_RETRY: Duration = Duration::from_secs(1);
+/// How often it is looked, while a token still serves, whether a refused secret has been replaced.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is asked of the IdP for one key, and what came of it.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Entry {
     pub audience: Option<Arc<str>>,
     /// The scopes to ask for.
     pub scopes: ScopeSet,
+    /// How the client stands, whichever key it asks for.
+    pub standing: Arc<Standing>,
     served: AtomicU64,
     state: Mutex<State>,
 }
@@ -48,12 +53,20 @@ struct State {
     /// A flight that began before this was raised must not fill the cache.
     generation: u64,
     trouble: Option<Trouble>,
-    failures_in_row: u32,
+    failures: Failures,
     rejections: Rejections,
     budget: Budget,
     fetched: u64,
     failed: u64,
     last_used: Option<Moment>,
+    last_look: Option<Moment>,
+}
+
+/// Failed requests in a row, of one class: a refusal after an outage is the first refusal.
+#[derive(Debug, Default, Clone, Copy)]
+struct Failures {
+    in_row: u32,
+    refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +106,8 @@ pub enum Decision {
     Answer(Arc<Token>),
     /// Answer this, and send that flight off.
     AnswerAndRefresh(Arc<Token>, Takeoff),
+    /// Answer this, and look whether the secret that was refused has been replaced.
+    AnswerAndLook(Arc<Token>, SecretTag),
     /// Wait for the flight, after sending it off if it is new; if it fails, the fallback still serves.
     Wait {
         /// What to wait for.
@@ -157,20 +172,26 @@ pub struct EntryStatus {
 
 impl Entry {
     /// An empty entry.
-    pub fn new(audience: Option<Arc<str>>, scopes: ScopeSet, limit: Option<RequestLimit>) -> Self {
+    pub fn new(
+        audience: Option<Arc<str>>,
+        scopes: ScopeSet,
+        limit: Option<RequestLimit>,
+        standing: Arc<Standing>,
+    ) -> Self {
         let state = State {
             token: None,
             flight: None,
             generation: 0,
             trouble: None,
-            failures_in_row: 0,
+            failures: Failures::default(),
             rejections: Rejections::default(),
             budget: Budget::new(limit),
             fetched: 0,
             failed: 0,
             last_used: None,
+            last_look: None,
         };
-        Self { audience, scopes, served: AtomicU64::new(0), state: Mutex::new(state) }
+        Self { audience, scopes, standing, served: AtomicU64::new(0), state: Mutex::new(state) }
     }
 
     /// Decides for a caller who wants a token that lasts `min_ttl`, and who may know one, by its name,
@@ -178,7 +199,13 @@ impl Entry {
     pub fn decide(&self, now: Moment, min_ttl: Duration, rejected: &str) -> Decision {
         let mut state = self.lock();
         state.last_used = Some(now);
+        let replaces = state.token.is_some();
         if !rejected.is_empty() && state.token.as_ref().is_some_and(|token| token.is(rejected)) {
+            // Others go on with the token until another may be fetched: one caller whose API refuses
+            // everything must not take everybody's token away.
+            if let Some(refusal) = state.rejection_refusal(now) {
+                return Decision::Refuse(refusal);
+            }
             state.token = None;
             state.rejections.note(now);
         }
@@ -186,14 +213,16 @@ impl Entry {
         match held.map(|(token, lifetime)| (freshness(now, &lifetime, min_ttl), token)) {
             Some((Freshness::Fresh, token)) => Decision::Answer(token),
             Some((Freshness::Ageing, token)) => {
-                if state.flight.is_some() || state.refusal(now).is_some() {
+                if state.flight.is_some() {
                     return Decision::Answer(token);
                 }
-                let (_, takeoff) = state.take_off(true);
-                Decision::AnswerAndRefresh(token, takeoff)
+                match state.refusal(now) {
+                    Some(refusal) => state.answer_meanwhile(now, token, &refusal),
+                    None => Decision::AnswerAndRefresh(token, state.take_off(true).1),
+                }
             }
-            Some((Freshness::Due, token)) => state.wait(now, Some(token)),
-            Some((Freshness::Expired, _)) | None => state.wait(now, None),
+            Some((Freshness::Due, token)) => state.wait(now, Some(token), replaces),
+            Some((Freshness::Expired, _)) | None => state.wait(now, None, replaces),
         }
     }
 
@@ -205,23 +234,22 @@ impl Entry {
     }
 
     /// Ends a flight with a token, which is kept if it has a lifetime. Answers everybody who waits.
-    pub fn landed(&self, takeoff: Takeoff, token: Token) -> Arc<Token> {
+    pub fn landed(&self, takeoff: Takeoff, token: Token, now: Moment) {
         let token = Arc::new(token);
         {
             let mut state = self.lock();
             state.flight = None;
             state.trouble = None;
-            state.failures_in_row = 0;
+            state.failures = Failures::default();
             state.fetched += 1;
             if let Some(lifetime) = token.lifetime {
                 state.budget.learn_lifetime(lifetime.length);
-                if state.generation == takeoff.generation {
+                if state.generation == takeoff.generation && !state.holds_a_much_better_one(lifetime, now) {
                     state.token = Some(Arc::clone(&token));
                 }
             }
         }
-        takeoff.pilot.land(Ok(Arc::clone(&token)));
-        token
+        takeoff.pilot.land(Ok(token));
     }
 
     /// Ends a flight whose request failed. A token that is held stays. Answers how long no other request
@@ -240,11 +268,11 @@ impl Entry {
             let wait = match &cause {
                 Cause::Issue { error, .. } => {
                     state.failed += 1;
-                    state.failures_in_row = state.failures_in_row.saturating_add(1);
+                    let in_row = state.failures.count(!error.kind.is_transient());
                     if error.kind.is_transient() {
-                        backoff::transient(state.failures_in_row, error.retry_after, jitter)
+                        backoff::transient(in_row, error.retry_after, jitter)
                     } else {
-                        backoff::refused(state.failures_in_row)
+                        backoff::refused(in_row)
                     }
                 }
                 Cause::Secret(_) => SECRET_RETRY,
@@ -266,11 +294,33 @@ impl Entry {
         self.lock().flight = None;
     }
 
-    /// Something that made the last request fail has changed: the next may be sent.
-    pub fn forgive(&self) {
+    /// A refusal is worth another try. If that is refused, too, the wait goes on doubling.
+    pub fn forgive_refusal(&self) {
+        let mut state = self.lock();
+        if state.trouble.as_ref().is_some_and(
+            |trouble| matches!(&trouble.cause, Cause::Issue { error, .. } if !error.kind.is_transient()),
+        ) {
+            state.trouble = None;
+        }
+    }
+
+    /// The profile has changed in what does not decide which token comes back.
+    pub fn reconfigured(&self, limit: Option<RequestLimit>) {
         let mut state = self.lock();
         state.trouble = None;
-        state.failures_in_row = 0;
+        state.failures = Failures::default();
+        state.budget.set_limit(limit);
+    }
+
+    /// The secret that was refused has been replaced: the next request may be sent.
+    pub fn forgive(&self, refused: SecretTag) {
+        let mut state = self.lock();
+        let of_this_secret =
+            |trouble: &Trouble| matches!(&trouble.cause, Cause::Issue { secret, .. } if *secret == refused);
+        if state.trouble.as_ref().is_some_and(of_this_secret) {
+            state.trouble = None;
+            state.failures = Failures::default();
+        }
     }
 
     /// Drops the token, also one that is on its way. Budget and back-off stay. Whether there was one.
@@ -290,9 +340,10 @@ impl Entry {
         self.lock().last_used
     }
 
-    /// Whether a fetch is under way.
-    pub fn in_flight(&self) -> bool {
-        self.lock().flight.is_some()
+    /// Whether nothing is lost with it but perhaps a token: no fetch is under way, and no request counts.
+    pub fn is_expendable(&self, now: Moment) -> bool {
+        let state = self.lock();
+        state.flight.is_none() && state.budget.is_untouched(now)
     }
 
     /// Notes a call that needs no decision (a static profile's).
@@ -330,27 +381,54 @@ impl State {
         (flight, Takeoff { pilot, generation: self.generation, replaces })
     }
 
+    /// Whether the token that is held lasts more than twice as long as a new one. A new one that lasts
+    /// about as long is the better one: many IdPs issue the same token again for what is left of its life.
+    fn holds_a_much_better_one(&self, new: Lifetime, now: Moment) -> bool {
+        let held = self.token.as_ref().and_then(|token| token.lifetime);
+        held.is_some_and(|held| held.left(now) / 2 > new.left(now))
+    }
+
     /// For a caller whom the cache cannot serve, or not for long enough.
-    fn wait(&mut self, now: Moment, fallback: Option<Arc<Token>>) -> Decision {
+    fn wait(&mut self, now: Moment, fallback: Option<Arc<Token>>, replaces: bool) -> Decision {
         if let Some(flight) = &self.flight {
             return Decision::Wait { flight: flight.clone(), takeoff: None, fallback };
         }
         match (self.refusal(now), fallback) {
-            (Some(_), Some(token)) => Decision::Answer(token),
+            (Some(refusal), Some(token)) => self.answer_meanwhile(now, token, &refusal),
             // Reading a secret costs the IdP nothing: whoever has no token may have it tried at once.
             (Some(Refusal::Trouble(Cause::Secret(_), _)) | None, fallback) => {
-                let (flight, takeoff) = self.take_off(self.fetched > 0);
+                let (flight, takeoff) = self.take_off(replaces);
                 Decision::Wait { flight, takeoff: Some(takeoff), fallback }
             }
             (Some(refusal), None) => Decision::Refuse(refusal),
         }
     }
 
-    /// How long no request may be sent: the longest of all that holds it back.
+    /// For a caller with a token that is still valid, while no request may be sent.
+    fn answer_meanwhile(&mut self, now: Moment, token: Arc<Token>, refusal: &Refusal) -> Decision {
+        match refusal {
+            Refusal::Trouble(Cause::Issue { error, secret }, _)
+                if !error.kind.is_transient()
+                    && self.last_look.is_none_or(|look| (look + LOOK_EVERY).reached(now)) =>
+            {
+                self.last_look = Some(now);
+                Decision::AnswerAndLook(token, *secret)
+            }
+            _ => Decision::Answer(token),
+        }
+    }
+
+    /// How long no request may be sent: the longer of all that holds it back.
     fn wait_for_request(&self, now: Moment) -> Duration {
-        let held = [self.trouble.as_ref().map(|trouble| trouble.until), self.rejections.not_before];
-        let held = held.into_iter().flatten().map(|until| until.after(now));
-        held.fold(self.budget.wait(now), Duration::max)
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.until.after(now));
+        trouble.unwrap_or_default().max(self.budget.wait(now))
+    }
+
+    /// Why the token that the API rejected may not be dropped at `now`.
+    fn rejection_refusal(&self, now: Moment) -> Option<Refusal> {
+        let wait = self.rejections.not_before.map(|not_before| not_before.after(now));
+        let wait = wait.filter(|wait| !wait.is_zero()).map(Refusal::Rejections);
+        wait.or_else(|| self.refusal(now))
     }
 
     /// Why no request may be sent at `now`.
@@ -360,13 +438,17 @@ impl State {
         {
             return Some(Refusal::Trouble(trouble.cause.clone(), trouble.until.after(now)));
         }
-        if let Some(not_before) = self.rejections.not_before
-            && !not_before.reached(now)
-        {
-            return Some(Refusal::Rejections(not_before.after(now)));
-        }
         let wait = self.budget.wait(now);
         (!wait.is_zero()).then(|| Refusal::Budget(self.budget.limit(), wait))
+    }
+}
+
+impl Failures {
+    /// Counts one more; answers how many there have been in a row.
+    fn count(&mut self, refused: bool) -> u32 {
+        let before = if self.refused == refused { self.in_row } else { 0 };
+        *self = Self { in_row: before.saturating_add(1), refused };
+        self.in_row
     }
 }
 

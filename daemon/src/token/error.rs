@@ -20,7 +20,7 @@ pub enum TokenError {
         known: Vec<String>,
     },
     /// Nothing says which profile.
-    #[error("{why}: name the profile; {}", known_profiles(known))]
+    #[error("{why}; {}", known_profiles(known))]
     ProfileAmbiguous {
         /// Why none follows.
         why: String,
@@ -28,35 +28,43 @@ pub enum TokenError {
         known: Vec<String>,
     },
     /// A scope beyond the profile's.
-    #[error("the profile {profile} does not list the scope {scope:?}; it lists {allowed}")]
+    #[error("the profile {profile} does not list the scope {scope:?}; it lists {}", listed(allowed))]
     ScopeNotAllowed {
         /// The profile.
         profile: String,
         /// The scope.
         scope: String,
         /// What it lists.
-        allowed: String,
+        allowed: Vec<String>,
     },
     /// An audience beyond the profile's.
-    #[error("the profile {profile} does not list the audience {audience:?}; add it to its audiences")]
+    #[error("the profile {profile} does not list the audience {audience:?}; it lists {}", listed(allowed))]
     AudienceNotAllowed {
         /// The profile.
         profile: String,
         /// The audience.
         audience: String,
+        /// What it lists.
+        allowed: Vec<String>,
     },
     /// A URL that is not well-formed or not safe.
     #[error("the URL {0}")]
     UrlInvalid(#[from] UrlError),
+    /// A URL that no profile's token may be presented to.
+    #[error("no profile's urls cover {url}")]
+    NoProfileForUrl {
+        /// The URL without its query.
+        url: String,
+    },
     /// A URL where the token has no business.
-    #[error("the token of {profile} may not be presented to {url}; its urls are {allowed}")]
+    #[error("the token of {profile} may not be presented to {url}; its urls are {}", listed(allowed))]
     UrlNotAllowed {
-        /// The profile, or "no profile".
+        /// The profile.
         profile: String,
         /// The URL without its query.
         url: String,
         /// Where it may.
-        allowed: String,
+        allowed: Vec<String>,
     },
     /// The IdP granted less than was asked for.
     #[error("the IdP granted {profile} a token without the scope {scope:?}; it granted {granted:?}")]
@@ -120,10 +128,14 @@ pub enum TokenError {
     Internal(&'static str),
 }
 
+fn listed(words: &[String]) -> String {
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
 fn known_profiles(known: &[String]) -> String {
     const SHOWN: usize = 20;
     match known {
-        [] => "the configuration has none yet".to_owned(),
+        [] => "the configuration has no profile yet".to_owned(),
         [one] => format!("there is {one}"),
         many if many.len() > SHOWN => {
             format!("there are {}, and {} more", many[..SHOWN].join(", "), many.len() - SHOWN)

@@ -9,7 +9,8 @@ use super::{
     entry::{Cause, Entry, Takeoff},
     error::TokenError,
     freshness,
-    ports::{ExpiresIn, IssueRequest, Issued},
+    name::SecretTag,
+    ports::{ExpiresIn, IssueError, IssueRequest, Issued},
     service::{Engine, Shared, issue_error, refused},
 };
 use crate::domain::{
@@ -49,6 +50,9 @@ impl Engine {
         };
         let tag = namer.tag(&secret);
         let requested_at = ports.clock.now();
+        if let Some((error, retry_in)) = entry.standing.refusal(tag, requested_at) {
+            return entry.grounded(takeoff, Err(issue_error(profile, error, retry_in)));
+        }
         if let Err(refusal) = entry.spend(requested_at) {
             return entry.grounded(takeoff, Err(refused(profile, refusal)));
         }
@@ -67,24 +71,29 @@ impl Engine {
                     replaces,
                     "token fetched"
                 );
-                entry.landed(takeoff, token);
+                entry.standing.clear();
+                entry.landed(takeoff, token, ports.clock.now());
             }
-            Err(error) => {
-                warn!(
-                    profile = profile.name,
-                    kind = ?error.kind,
-                    http_status = error.http_status,
-                    oauth_error = error.oauth_error,
-                    %error,
-                    "token request failed"
-                );
-                let told = error.clone();
-                let cause = Cause::Issue { error, secret: tag };
-                entry.failed(takeoff, cause, ports.clock.now(), ports.jitter.unit(), |retry_in| {
-                    Err(issue_error(profile, told, retry_in))
-                });
-            }
+            Err(error) => self.failed(profile, entry, takeoff, error, tag),
         }
+    }
+
+    fn failed(&self, profile: &Profile, entry: &Entry, takeoff: Takeoff, error: IssueError, tag: SecretTag) {
+        warn!(
+            profile = profile.name,
+            kind = ?error.kind,
+            http_status = error.http_status,
+            oauth_error = error.oauth_error,
+            %error,
+            "token request failed"
+        );
+        let ports = &self.shared.ports;
+        let now = ports.clock.now();
+        let cause = Cause::Issue { error: error.clone(), secret: tag };
+        entry.failed(takeoff, cause, now, ports.jitter.unit(), |retry_in| {
+            entry.standing.failed(tag, &error, now + retry_in);
+            Err(issue_error(profile, error, retry_in))
+        });
     }
 
     fn token(

@@ -7,7 +7,9 @@
 //! - [`entry`]: one key's state, changed under one short lock
 //! - [`flight`]: one fetch that any number of callers wait for
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
+//! - [`secrets`]: which secrets can be had
 //! - [`select`]: which profile a request means
+//! - [`standing`]: how a client stands with its IdP
 //! - [`static_token`]: profiles that hand out a long-lived token
 //! - [`name`]: keyed hashes that stand for tokens and secrets
 //! - [`error`]: what callers are told
@@ -24,6 +26,8 @@ pub mod flight;
 pub mod freshness;
 pub mod name;
 pub mod ports;
+pub mod secrets;
 pub mod select;
 pub mod service;
+pub mod standing;
 pub mod static_token;

@@ -97,6 +97,13 @@ impl IssueError {
     pub fn new(kind: IssueErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), oauth_error: None, http_status: None, retry_after: None }
     }
+
+    /// Whether it is the client that was refused, whatever it asked for (RFC 6749 section 5.2).
+    pub fn refuses_client(&self) -> bool {
+        self.kind == IssueErrorKind::Refused
+            && (self.http_status == Some(401)
+                || matches!(self.oauth_error.as_deref(), Some("invalid_client" | "unauthorized_client")))
+    }
 }
 
 /// Failures by what asking again can do.

@@ -37,7 +37,7 @@ fn implied(directory: &Directory) -> Result<&Arc<Slot>, TokenError> {
     match &directory.default_profile {
         Some(name) => named(directory, name),
         None => directory.only().ok_or_else(|| TokenError::ProfileAmbiguous {
-            why: "the request names no profile and there is no default_profile".to_owned(),
+            why: "the request names no profile, and there is no default_profile".to_owned(),
             known: directory.names(),
         }),
     }
@@ -48,11 +48,7 @@ fn by_url(directory: &Directory, text: &str) -> Result<(Arc<Slot>, Option<Url>),
     let covering: Vec<_> =
         directory.iter().filter_map(|slot| Some((slot.profile.covers(&url)?, slot))).collect();
     let Some(longest) = covering.iter().map(|(len, _)| *len).max() else {
-        return Err(TokenError::UrlNotAllowed {
-            profile: "any profile".to_owned(),
-            url: shown(&url),
-            allowed: "other places; `usher status --json` lists them".to_owned(),
-        });
+        return Err(TokenError::NoProfileForUrl { url: shown(&url) });
     };
     let mut closest: Vec<_> =
         covering.into_iter().filter(|(len, _)| *len == longest).map(|(_, slot)| slot).collect();
@@ -87,15 +83,14 @@ fn place(slot: &Slot, text: &str) -> Result<Url, TokenError> {
     };
     let url = match url::canonical(text, profile.allow_loopback_http) {
         Err(error @ (UrlError::NotAbsolute | UrlError::NotHttps)) => {
-            return Err(TokenError::Invalid(format!("{text:?} {error}")));
+            return Err(TokenError::Invalid(format!(
+                "{text:?} {error}, and no path below base_url, which begins with a slash"
+            )));
         }
         other => other?,
     };
     if profile.covers(&url).is_none() {
-        let allowed = match profile.urls.as_slice() {
-            [] => "none: set urls or base_url in the profile".to_owned(),
-            urls => urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        };
+        let allowed = profile.urls.iter().map(ToString::to_string).collect();
         return Err(TokenError::UrlNotAllowed { profile: profile.name.clone(), url: shown(&url), allowed });
     }
     Ok(url)

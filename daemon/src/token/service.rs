@@ -1,6 +1,6 @@
 //! The engine as a whole: from a request to a token.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tracing::info;
@@ -11,8 +11,9 @@ use super::{
     entry::{Cause, Decision, Entry, Refusal},
     error::TokenError,
     flight::Outcome,
-    name::Namer,
+    name::{Namer, SecretTag},
     ports::{Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
+    secrets,
     select::select,
     static_token,
 };
@@ -23,6 +24,12 @@ use crate::domain::{
     time::Moment,
     token::Token,
 };
+
+/// When the requests of some key may no longer count, so that its place is free.
+const TOO_MANY_KEYS_RETRY: Duration = Duration::from_secs(60);
+
+/// How long a look for a new secret may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a caller asks for.
 #[derive(Debug, Clone, Default)]
@@ -117,9 +124,13 @@ impl Engine {
         self.shared.ports.clock.now()
     }
 
-    /// Whether the secret of a profile can be read now.
-    pub async fn check_secret(&self, profile: &Profile) -> Result<(), SecretError> {
-        self.shared.ports.secrets.resolve(profile.grant.secret()).await.map(drop)
+    /// Why secrets cannot be read now, by profile ([`secrets::unreadable`]).
+    pub async fn unreadable_secrets(
+        &self,
+        profiles: impl IntoIterator<Item = Arc<Profile>>,
+        patience: Duration,
+    ) -> BTreeMap<String, SecretError> {
+        secrets::unreadable(&*self.shared.ports.secrets, profiles, patience).await
     }
 
     /// Drops the tokens of a profile. How many there were.
@@ -155,9 +166,9 @@ impl Engine {
         request: &TokenRequest,
     ) -> Result<(Arc<Token>, Source), TokenError> {
         let profile = &slot.profile;
-        wanted_key(slot, request)?;
+        wanted(profile, request)?;
         // Read for every call: a token that was just replaced is handed out at once.
-        let secret = self.secret(profile).await?;
+        let secret = self.secret(profile, request.patience).await?;
         let token =
             static_token::token(grant, secret, &self.shared.namer).map_err(|error| TokenError::Secret {
                 profile: profile.name.clone(),
@@ -182,19 +193,23 @@ impl Engine {
         request: &TokenRequest,
     ) -> Result<(Arc<Token>, Source), TokenError> {
         let profile = &slot.profile;
-        let (entry, explicit) = wanted_key(slot, request)?;
+        let (entry, explicit) = self.key(slot, request)?;
         let mut decision = entry.decide(self.now(), request.min_ttl, &request.rejected_token_id);
         if let Decision::Refuse(Refusal::Trouble(Cause::Issue { secret, error }, _)) = &decision
             && error.kind == IssueErrorKind::Refused
-            && self.secret(profile).await.is_ok_and(|now| self.shared.namer.tag(&now) != *secret)
+            && self.has_new_secret(profile, *secret, request.patience).await
         {
-            entry.forgive();
+            entry.forgive(*secret);
             decision = entry.decide(self.now(), request.min_ttl, "");
         }
         let (token, source) = match decision {
             Decision::Answer(token) => (token, Source::Cache),
             Decision::AnswerAndRefresh(token, takeoff) => {
                 self.take_off(profile, grant, &entry, takeoff);
+                (token, Source::Cache)
+            }
+            Decision::AnswerAndLook(token, secret) => {
+                self.look_for_new_secret(profile, &entry, secret);
                 (token, Source::Cache)
             }
             Decision::Wait { flight, takeoff, fallback } => {
@@ -220,6 +235,19 @@ impl Engine {
         Ok((token, source))
     }
 
+    /// The key that a request means, and the scopes that the caller named itself.
+    fn key(&self, slot: &Slot, request: &TokenRequest) -> Result<(Arc<Entry>, ScopeSet), TokenError> {
+        let Some(Wanted { audience, scopes, explicit }) = wanted(&slot.profile, request)? else {
+            return Ok((Arc::clone(slot.default_entry()), ScopeSet::default()));
+        };
+        let entry = slot.entry(audience, scopes, self.now()).ok_or_else(|| TokenError::RateLimited {
+            profile: slot.profile.name.clone(),
+            why: "callers have asked for too many different sets of scopes lately".to_owned(),
+            retry_in: TOO_MANY_KEYS_RETRY,
+        })?;
+        Ok((entry, explicit))
+    }
+
     /// The token that a flight brought, else the one that is still valid, else why there is none.
     fn landing(
         &self,
@@ -228,48 +256,76 @@ impl Engine {
     ) -> Result<(Arc<Token>, Source), TokenError> {
         let now = self.now();
         let valid = |token: &Arc<Token>| token.lifetime.is_none_or(|lifetime| !lifetime.left(now).is_zero());
-        match outcome {
+        let brought = match outcome {
             Ok(token) if valid(&token) => {
                 let source = if token.replaces { Source::Refreshed } else { Source::Fetched };
                 Ok((token, source))
             }
-            Ok(_) => Err(TokenError::Internal("the token had expired before it could be answered")),
-            Err(error) => fallback.filter(valid).map(|token| (token, Source::Cache)).ok_or(error),
+            Ok(_) => Err(TokenError::Internal("the new token had expired before it could be answered")),
+            Err(error) => Err(error),
+        };
+        brought.or_else(|error| fallback.filter(valid).map(|token| (token, Source::Cache)).ok_or(error))
+    }
+
+    async fn secret(&self, profile: &Profile, patience: Duration) -> Result<SecretString, TokenError> {
+        let reading = self.shared.ports.secrets.resolve(profile.grant.secret());
+        match tokio::time::timeout(patience, reading).await {
+            Ok(read) => read.map_err(|error| TokenError::Secret { profile: profile.name.clone(), error }),
+            Err(_) => Err(TokenError::Deadline { profile: profile.name.clone() }),
         }
     }
 
-    async fn secret(&self, profile: &Profile) -> Result<SecretString, TokenError> {
-        let resolved = self.shared.ports.secrets.resolve(profile.grant.secret()).await;
-        resolved.map_err(|error| TokenError::Secret { profile: profile.name.clone(), error })
+    /// Whether the secret is no longer the one that was refused.
+    async fn has_new_secret(&self, profile: &Profile, refused: SecretTag, patience: Duration) -> bool {
+        self.secret(profile, patience).await.is_ok_and(|secret| self.shared.namer.tag(&secret) != refused)
+    }
+
+    /// The same behind the caller's back: the next caller profits.
+    fn look_for_new_secret(&self, profile: &Arc<Profile>, entry: &Arc<Entry>, refused: SecretTag) {
+        let (engine, profile, entry) = (self.clone(), Arc::clone(profile), Arc::clone(entry));
+        tokio::spawn(async move {
+            if engine.has_new_secret(&profile, refused, LOOK_PATIENCE).await {
+                entry.forgive(refused);
+            }
+        });
     }
 }
 
-/// The key that a request means, and the scopes that it names itself.
-fn wanted_key(slot: &Slot, request: &TokenRequest) -> Result<(Arc<Entry>, ScopeSet), TokenError> {
+/// What a request asks of its profile.
+struct Wanted {
+    audience: Option<Arc<str>>,
+    scopes: ScopeSet,
+    /// The scopes that the caller named itself.
+    explicit: ScopeSet,
+}
+
+/// What a request asks for, if the profile allows it. None: nothing but the default.
+fn wanted(profile: &Profile, request: &TokenRequest) -> Result<Option<Wanted>, TokenError> {
     if request.scopes.is_empty() && request.audience.is_empty() {
-        return Ok((Arc::clone(slot.default_entry()), ScopeSet::default()));
+        return Ok(None);
     }
-    let profile = &slot.profile;
     let explicit = ScopeSet::new(&request.scopes).map_err(|error| TokenError::Invalid(error.to_string()))?;
     if let Some(scope) = explicit.first_not_in(&profile.scopes) {
         return Err(TokenError::ScopeNotAllowed {
             profile: profile.name.clone(),
             scope: scope.to_owned(),
-            allowed: if profile.scopes.is_empty() { "none".to_owned() } else { profile.scopes.to_string() },
+            allowed: profile.scopes.iter().map(str::to_owned).collect(),
         });
     }
     let audience = match request.audience.as_str() {
         "" => profile.audience.clone(),
         wanted => {
-            let listed = profile.audience.iter().chain(&profile.audiences).find(|own| &***own == wanted);
-            Some(listed.cloned().ok_or_else(|| TokenError::AudienceNotAllowed {
+            let mut listed = profile.audience.iter().chain(&profile.audiences);
+            let found = listed.find(|own| &***own == wanted).cloned();
+            Some(found.ok_or_else(|| TokenError::AudienceNotAllowed {
                 profile: profile.name.clone(),
                 audience: wanted.to_owned(),
+                allowed: profile.audience.iter().chain(&profile.audiences).map(ToString::to_string).collect(),
             })?)
         }
     };
     let scopes = if explicit.is_empty() { profile.default_scopes.clone() } else { explicit.clone() };
-    Ok((slot.entry(audience, scopes), explicit))
+    Ok(Some(Wanted { audience, scopes, explicit }))
 }
 
 /// What a caller is told when no request may be sent.
@@ -280,7 +336,7 @@ pub(super) fn refused(profile: &Profile, refusal: Refusal) -> TokenError {
         Refusal::Trouble(Cause::Secret(error), _) => TokenError::Secret { profile: name, error },
         Refusal::Rejections(retry_in) => TokenError::RateLimited {
             profile: name,
-            why: "the API rejected one new token after another, so the next is not fetched at once"
+            why: "the API rejected one new token after another, so the next is not fetched at once; others go on with this one"
                 .to_owned(),
             retry_in,
         },

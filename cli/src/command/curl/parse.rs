@@ -58,6 +58,14 @@ impl Parsed {
     /// `--name`, whose value is the next argument: curl takes no `--name=value`.
     fn long(&mut self, arg: &OsStr, rest: &mut impl Iterator<Item = OsString>) -> Result<(), Error> {
         let shown = arg.to_string_lossy();
+        if let Some((name, value)) = shown.split_once('=')
+            && by_name(&name[2..]).is_some()
+        {
+            return Err(Error::usage(
+                format!("curl takes no {name}=VALUE"),
+                format!("write its value as the next argument: {name} {value}"),
+            ));
+        }
         let known = arg.to_str().and_then(|text| by_name(&text[2..]));
         let (_, _, kind) = known.ok_or_else(|| unknown(&shown))?;
         let value = if takes_value(*kind) { Some(value(&shown, rest.next())?) } else { None };

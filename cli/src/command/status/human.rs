@@ -111,21 +111,13 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
     if !profile.secret_error.is_empty() {
         let _ = writeln!(text, "{name}: the secret cannot be read: {}", profile.secret_error.trim_end());
     }
-    for token in profile.tokens.iter().filter(|token| !token.last_error.is_empty()) {
-        let _ = write!(text, "{name}: {}", token.last_error.trim_end());
-        if token.last_error_reason() != ErrorReason::Unspecified {
-            let reason = token.last_error_reason().as_str_name().trim_start_matches("ERROR_REASON_");
-            let _ = write!(text, " [{reason}]");
-        }
-        if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
-            let _ = write!(text, "; the IdP is asked again {}", distance(at.seconds, now));
-        }
-        text.push('\n');
-    }
-    for token in profile.tokens.iter().filter(|token| token.last_error.is_empty()) {
-        if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
-            let when = distance(at.seconds, now);
-            let _ = writeln!(text, "{name}: holds back token requests; the IdP is asked again {when}");
+    for token in &profile.tokens {
+        if let Some(what) = holdup(token) {
+            let _ = write!(text, "{name}: {what}");
+            if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
+                let _ = write!(text, "; the IdP is asked again {}", distance(at.seconds, now));
+            }
+            text.push('\n');
         }
     }
     if profile.long_lived {
@@ -139,6 +131,20 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
         let _ = writeln!(text, "{name}: may speak http, unencrypted, to this machine (allow_loopback_http)");
     }
     text
+}
+
+/// What keeps a token from being fetched. That a secret cannot be read is told of the profile already.
+fn holdup(token: &TokenStatus) -> Option<String> {
+    match (token.last_error_reason(), token.last_error.trim_end()) {
+        (ErrorReason::SecretUnavailable, _) => None,
+        (_, "") if token.retry_at.is_none() => None,
+        (_, "") if token.budget_left == 0 => {
+            Some("the budget of token requests is used up (max_token_requests)".to_owned())
+        }
+        (_, "") => Some("the API rejected one new token after another".to_owned()),
+        (ErrorReason::Unspecified, error) => Some(error.to_owned()),
+        (reason, error) => Some(format!("{error} [{}]", usher_proto::error::name(reason))),
+    }
 }
 
 fn indent(text: &mut String, lines: &str) {

@@ -94,11 +94,18 @@ fn what_could_carry_the_token_elsewhere_is_refused_by_name() {
 
 #[test]
 fn what_usher_does_not_know_is_refused() {
-    // The unknown, abbreviations, negations, values by `=`, and what is no option at all.
-    for args in ["--dns-servers", "--insec", "--no-silent", "--request=POST", "-", "--silent=", "-\u{e9}"] {
+    // The unknown, abbreviations, negations, and what is no option at all.
+    for args in ["--dns-servers", "--insec", "--no-silent", "-", "-\u{e9}"] {
         let error = read(&[args, "/s"]).unwrap_err();
         assert!(error.contains("usher does not know it"), "{args}: {error}");
     }
+}
+
+#[test]
+fn a_value_by_equals_sign_is_refused_with_what_to_write() {
+    let error = parse(vec!["--request=POST".into()]).unwrap_err();
+    assert_eq!(error.to_string(), "curl takes no --request=VALUE");
+    assert_eq!(error.hint().unwrap(), "write its value as the next argument: --request POST");
 }
 
 #[test]

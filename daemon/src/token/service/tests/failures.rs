@@ -63,6 +63,28 @@ async fn a_refusal_is_remembered_until_the_secret_changes() {
 }
 
 #[tokio::test]
+async fn a_refused_client_is_not_tried_with_every_other_set_of_scopes() {
+    let world = World::new();
+    let refuse = || {
+        let oauth_error = Some("invalid_client".to_owned());
+        world.idp.next(Err(IssueError { oauth_error, ..failure(IssueErrorKind::Refused) }));
+    };
+    let with_scope = |scope: &str| TokenRequest { scopes: vec![scope.to_owned()], ..request() };
+    refuse();
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 30);
+    world.pass(10);
+    assert_eq!(retry_in(&world.ask(&with_scope("write")).await.unwrap_err()), 20);
+    assert_eq!(world.requests(), 1);
+    world.pass(20);
+    refuse();
+    assert_eq!(retry_in(&world.ask(&with_scope("write")).await.unwrap_err()), 30);
+    world.set_secret(Ok("mended"));
+    world.ask(&with_scope("write")).await.unwrap();
+    world.get().await.unwrap();
+    assert_eq!(world.requests(), 4);
+}
+
+#[tokio::test]
 async fn refusals_double_their_wait() {
     let world = World::new();
     for wait in [30, 60, 120, 240, 480, 600, 600] {
@@ -70,6 +92,37 @@ async fn refusals_double_their_wait() {
         assert_eq!(retry_in(&world.get().await.unwrap_err()), wait);
         world.pass(wait);
     }
+}
+
+#[tokio::test]
+async fn each_class_of_failure_has_a_count_of_its_own() {
+    let world = World::new();
+    for kind in [IssueErrorKind::Unreachable; 10] {
+        world.idp.fail(kind);
+        let error = world.get().await.unwrap_err();
+        world.pass(retry_in(&error));
+    }
+    world.idp.fail(IssueErrorKind::Refused);
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 30, "the first refusal after an outage");
+    world.pass(30);
+    world.idp.fail(IssueErrorKind::Unreachable);
+    assert_eq!(retry_in(&world.get().await.unwrap_err()), 1);
+}
+
+#[tokio::test]
+async fn a_new_secret_is_noticed_also_while_a_token_still_serves() {
+    let world = World::new();
+    world.token().await;
+    world.pass(2700);
+    world.idp.fail(IssueErrorKind::Refused);
+    world.token().await;
+    world.settle().await;
+    world.set_secret(Ok("mended"));
+    world.token().await; // looks
+    world.settle().await;
+    world.token().await; // refreshes
+    world.settle().await;
+    assert_eq!(world.token().await, "token-3");
 }
 
 #[tokio::test]
@@ -146,17 +199,39 @@ async fn a_rejected_token_is_replaced_and_a_newer_one_kept() {
     assert_eq!(world.requests(), 2);
     let error = world.ask(&reject(&second.token.id.0)).await.unwrap_err();
     assert_eq!(retry_in(&error), 1, "the second rejection in a row waits");
+    assert_eq!(world.token().await, "token-2", "for others it still serves");
     world.pass(1);
-    let third = world.get().await.unwrap();
+    let third = world.ask(&reject(&second.token.id.0)).await.unwrap();
     assert_eq!(text(&third), "token-3");
     assert_eq!(retry_in(&world.ask(&reject(&third.token.id.0)).await.unwrap_err()), 2);
-    world.pass(600);
-    let fourth = world.get().await.unwrap();
-    assert_eq!(
-        text(&world.ask(&reject(&fourth.token.id.0)).await.unwrap()),
-        "token-5",
-        "long ago is forgiven"
-    );
+    world.pass(602);
+    let fourth = world.ask(&reject(&third.token.id.0)).await.unwrap();
+    assert_eq!(text(&fourth), "token-4");
+    world.pass(1);
+    let fifth = world.ask(&reject(&fourth.token.id.0)).await.unwrap();
+    assert_eq!(text(&fifth), "token-5", "the count began anew: the wait was 1 s");
+}
+
+#[tokio::test]
+async fn a_rejection_that_may_not_be_followed_by_a_fetch_drops_nothing() {
+    let world = World::new();
+    world.engine.apply(&profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(1, 1000)))]));
+    let first = world.get().await.unwrap();
+    let reject = TokenRequest { rejected_token_id: first.token.id.0.clone(), ..request() };
+    assert_eq!(retry_in(&world.ask(&reject).await.unwrap_err()), 1000);
+    assert_eq!(world.token().await, "token-1");
+}
+
+#[tokio::test]
+async fn a_refresh_that_brings_a_much_shorter_life_costs_no_longer_one() {
+    let world = World::new();
+    world.token().await;
+    world.pass(HOUR / 2);
+    world.idp.set_expires_in(ExpiresIn::After(Duration::from_secs(5)));
+    let wish = TokenRequest { min_ttl: Duration::from_secs(2000), ..request() };
+    world.ask(&wish).await.unwrap();
+    world.pass(10);
+    assert_eq!(world.token().await, "token-1");
 }
 
 #[tokio::test]

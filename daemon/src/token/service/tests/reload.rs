@@ -1,6 +1,6 @@
 //! What a reload and a `forget` do to tokens.
 
-use super::world::{World, profile, profiles, request, with_grant};
+use super::world::{HOUR, World, limit, profile, profiles, request, with_grant};
 use crate::{
     domain::scope::ScopeSet,
     token::{cache::Changes, error::TokenError, ports::IssueErrorKind, service::TokenRequest},
@@ -33,6 +33,30 @@ async fn what_decides_no_token_may_change_without_losing_one() {
     let changes = world.engine.apply(&profiles([wider]));
     assert_eq!(changes.changed, ["p"]);
     assert_eq!(world.token().await, "token-1");
+}
+
+#[tokio::test]
+async fn a_new_limit_costs_no_token_and_forgives_no_request() {
+    let world = World::new();
+    world.token().await;
+    let stricter = with_grant("p", |grant| grant.max_token_requests = Some(limit(1, 7200)));
+    assert_eq!(world.engine.apply(&profiles([stricter])).changed, ["p"]);
+    assert_eq!(world.token().await, "token-1");
+    world.pass(HOUR);
+    let error = world.get().await.unwrap_err();
+    assert!(matches!(error, TokenError::RateLimited { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_reload_gives_a_refusal_another_try_and_its_wait_goes_on_doubling() {
+    let world = World::new();
+    for wait in [30, 60] {
+        world.idp.fail(IssueErrorKind::Refused);
+        let error = world.get().await.unwrap_err();
+        assert!(matches!(error, TokenError::Issue { retry_in, .. } if retry_in.as_secs() == wait), "{error}");
+        world.engine.apply(&profiles([profile("p")]));
+    }
+    assert_eq!(world.token().await, "token-3");
 }
 
 #[tokio::test]

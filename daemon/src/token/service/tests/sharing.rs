@@ -2,7 +2,8 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::world::{World, request, text};
+use super::world::{HOUR, World, profile, profiles, request, text};
+use crate::domain::scope::ScopeSet;
 use crate::token::{
     error::TokenError,
     ports::IssueErrorKind,
@@ -17,6 +18,16 @@ async fn the_second_call_is_answered_from_memory() {
     assert_eq!((first.source, second.source), (Source::Fetched, Source::Cache));
     assert_eq!(text(&first), text(&second));
     assert_eq!(world.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_token_replaces_another_only_if_there_was_one() {
+    let world = World::new();
+    assert_eq!(world.get().await.unwrap().source, Source::Fetched);
+    world.engine.forget("p").unwrap();
+    assert_eq!(world.get().await.unwrap().source, Source::Fetched, "after forget there was none");
+    world.pass(HOUR);
+    assert_eq!(world.get().await.unwrap().source, Source::Refreshed, "an expired one was there");
 }
 
 #[tokio::test]
@@ -115,20 +126,29 @@ async fn everybody_who_waits_hears_of_the_failure() {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_profile_are_bounded() {
+async fn the_keys_of_a_profile_are_bounded_and_none_comes_back_with_a_new_budget() {
     let world = World::new();
     let scopes: Vec<String> = (0..11).map(|number| format!("s{number}")).collect();
-    let mut wide = super::world::profile("p");
-    wide.scopes = crate::domain::scope::ScopeSet::new(&scopes).unwrap();
-    world.engine.apply(&super::world::profiles([wide]));
-    for subset in 1_u32..2048 {
-        let scopes = scopes
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| subset >> bit & 1 == 1)
-            .map(|(_, scope)| scope.clone());
-        world.ask(&TokenRequest { scopes: scopes.collect(), ..request() }).await.unwrap();
+    let mut wide = profile("p");
+    wide.scopes = ScopeSet::new(&scopes).unwrap();
+    world.engine.apply(&profiles([wide]));
+    let subset = |bits: u32| {
+        let chosen = scopes.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1);
+        TokenRequest { scopes: chosen.map(|(_, scope)| scope.clone()).collect(), ..request() }
+    };
+    let mut answered = 0;
+    for bits in 1..2048 {
+        match world.ask(&subset(bits)).await {
+            Ok(_) => answered += 1,
+            Err(error) => assert!(matches!(error, TokenError::RateLimited { .. }), "{error}"),
+        }
     }
-    let kept = world.engine.directory().get("p").unwrap().entries().len();
-    assert!(kept <= 1024, "{kept} keys");
+    let slot = world.engine.directory().get("p").unwrap().clone();
+    assert_eq!((answered, slot.entries().len()), (1023, 1024), "the default key has its place");
+    assert_eq!(world.requests(), 1023, "who was refused cost nothing");
+    world.token().await;
+    world.pass(2 * HOUR);
+    world.ask(&subset(2047)).await.unwrap();
+    assert_eq!(slot.entries().len(), 1024, "a key whose requests no longer count made room");
+    assert_eq!(world.engine.forget("p").unwrap(), 1024);
 }

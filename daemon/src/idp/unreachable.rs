@@ -1,0 +1,73 @@
+//! Why there is no answer from an IdP, in words that help.
+
+use std::{error::Error, io};
+
+use rustls::CertificateError;
+
+use super::{client::TOTAL_DEADLINE, server};
+use crate::{
+    domain::profile::ClientCredentials,
+    token::ports::{IssueError, IssueErrorKind},
+};
+
+/// No answer, or half of one. What is said is the innermost cause ("connection refused"); none of the
+/// causes holds anything of the request.
+pub(super) fn unreachable(grant: &ClientCredentials, error: reqwest::Error) -> IssueError {
+    let server = server(&grant.token_url);
+    let error = error.without_url();
+    let message = if error.is_timeout() {
+        format!("the IdP {server} did not answer within {} s", TOTAL_DEADLINE.as_secs())
+    } else if let Some(problem) = causes(&error).find_map(certificate) {
+        certificate_message(&server, problem, grant.ca_file.is_some())
+    } else {
+        let cause = causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string);
+        if error.is_connect() {
+            format!("cannot connect to the IdP {server}: {cause}")
+        } else {
+            format!("the IdP {server} broke off its answer: {cause}")
+        }
+    };
+    let http_status = error.status().map(|status| status.as_u16());
+    IssueError { http_status, ..IssueError::new(IssueErrorKind::Unreachable, message) }
+}
+
+/// The causes of an error, from the outermost to the innermost. An `io::Error` hides the one that it
+/// carries.
+fn causes<'a>(error: &'a dyn Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| {
+        let cause: &'a (dyn Error + 'static) = *cause;
+        let carried = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        carried.map(|carried| carried as &(dyn Error + 'static)).or_else(|| cause.source())
+    })
+}
+
+fn certificate<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    match cause.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(problem) => Some(problem),
+        _ => None,
+    }
+}
+
+fn certificate_message(server: &str, problem: &CertificateError, own_ca: bool) -> String {
+    use CertificateError as C;
+    let unknown_issuer = if own_ca {
+        "is not signed by a CA in ca_file, which stands in place of the system's"
+    } else {
+        "is not signed by a CA that this system knows; if your organization has a CA of its own, name its file \
+         in ca_file"
+    };
+    let what = match problem {
+        C::Expired | C::ExpiredContext { .. } => "has expired, or the clock here is wrong",
+        C::NotValidYet | C::NotValidYetContext { .. } => "is not valid yet, or the clock here is wrong",
+        C::NotValidForName | C::NotValidForNameContext { .. } => {
+            "is for another name; check the host in token_url"
+        }
+        // A CA of the same name with another key.
+        C::UnknownIssuer | C::BadSignature => unknown_issuer,
+        C::Revoked => "is revoked",
+        // webpki has no variant of its own for a certificate that signs itself.
+        C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => unknown_issuer,
+        other => return format!("the certificate of the IdP {server} is not accepted: {other}"),
+    };
+    format!("the certificate of the IdP {server} {what}")
+}
