@@ -90,7 +90,7 @@ impl Configuration {
             }
             Err(report) => {
                 error!(%report, "the configuration is not taken; the one before stays in force");
-                self.state().error = Some(report.to_string());
+                self.state().error = Some(report.summary());
                 Err(report)
             }
         }

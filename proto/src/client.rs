@@ -24,6 +24,9 @@ pub const SYSTEM_SOCKET: &str = "/run/usher/usher.sock";
 /// How long connecting may take. A local socket answers at once unless its daemon is wedged.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
+/// All header fields of an answer, decoded, in bytes: an error's message and details are there.
+const MAX_HEADERS: u32 = 64 * 1024;
+
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -90,7 +93,9 @@ impl Connection {
         if found != server_uid && !(found == 0 && path == Path::new(SYSTEM_SOCKET)) {
             return Err(ConnectError::ForeignServer { path: path.to_owned(), found, expected: server_uid });
         }
-        let (sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(MAX_HEADERS)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ConnectError::Protocol { path: path.to_owned(), source })?;
         // Its error reaches the caller through the request that fails of it.

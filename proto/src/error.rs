@@ -14,6 +14,21 @@ pub use crate::v1::ErrorReason;
 /// The domain of the `ErrorInfo`.
 pub const DOMAIN: &str = "usher.v1";
 
+/// The longest message, in bytes. It travels twice, in header fields, one of them percent-encoded: clients
+/// take no more than 8 or 16 KiB of these in all.
+const MAX_MESSAGE: usize = 2048;
+/// The longest fact, in bytes.
+const MAX_FACT: usize = 256;
+
+fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push_str(" ...");
+    }
+    text
+}
+
 /// What a client needs to know of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -30,13 +45,13 @@ pub struct Failure {
 impl Failure {
     /// A failure without facts.
     pub fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), facts: HashMap::new(), retry_after: None }
+        Self { reason, message: cut(message.into(), MAX_MESSAGE), facts: HashMap::new(), retry_after: None }
     }
 
     /// Adds a fact.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
+        self.facts.insert(name.to_owned(), cut(value.into(), MAX_FACT));
         self
     }
 }
@@ -115,6 +130,14 @@ mod tests {
         let status = Status::from(sent.clone());
         assert_eq!(status.code(), Code::FailedPrecondition);
         assert_eq!(Failure::from(&status), sent);
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_header_is_cut() {
+        let long = "\u{e4}".repeat(10_000);
+        let failure = Failure::new(ErrorReason::ProfileUnknown, &long).with("profile", &long);
+        assert!(failure.message.len() < 2060 && failure.message.ends_with("\u{e4} ..."));
+        assert!(failure.facts["profile"].len() < 270);
     }
 
     #[test]

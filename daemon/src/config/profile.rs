@@ -15,13 +15,15 @@ use crate::domain::{
         BasicEncoding, Body, ClientAuth, ClientCredentials, Grant, Profile, RequestLimit, StaticToken,
     },
     scope::ScopeSet,
-    url::{self, UrlPrefix},
+    url::{self, UrlError, UrlPrefix},
 };
 
 /// What a token response without `expires_in` means unless the profile says more.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 /// Token lifetimes are clamped to this, given or default.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest stretch that a limit can count in.
+const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The most requests that a limit can count: each costs memory.
 const MAX_REQUESTS: u32 = 10_000;
 
@@ -166,7 +168,13 @@ fn token_url(section: &Section<'_>, text: &str, loopback: bool) -> Option<Url> {
 }
 
 fn prefix(section: &Section<'_>, key: &str, text: &str, loopback: bool) -> Option<UrlPrefix> {
-    UrlPrefix::new(text, loopback).map_err(|error| section.problem(key, format!("{text:?} {error}"))).ok()
+    UrlPrefix::new(text, loopback)
+        .map_err(|error| match error {
+            // What stands before the @ may be a password.
+            UrlError::UserInfo => section.problem(key, error.to_string()),
+            _ => section.problem(key, format!("{text:?} {error}")),
+        })
+        .ok()
 }
 
 fn scopes(section: &Section<'_>, key: &str) -> Option<ScopeSet> {
@@ -203,12 +211,14 @@ fn request_limit(section: &Section<'_>, text: &str) -> Option<RequestLimit> {
             requests: requests.trim().parse().ok()?,
             window: humantime::parse_duration(window.trim()).ok()?,
         };
-        ((1..=MAX_REQUESTS).contains(&limit.requests) && !limit.window.is_zero()).then_some(limit)
+        ((1..=MAX_REQUESTS).contains(&limit.requests)
+            && (Duration::from_secs(1)..=MAX_WINDOW).contains(&limit.window))
+        .then_some(limit)
     });
     if limit.is_none() {
         section.problem(
             "max_token_requests",
-            "is no limit; write how many in how long, such as \"10/8h\" (at most 10000)",
+            "is no limit; write how many in how long, such as \"10/8h\" (at most 10000, in at most 366d)",
         );
     }
     limit

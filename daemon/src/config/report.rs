@@ -42,12 +42,31 @@ impl Report {
     }
 }
 
+/// More problems than anybody reads: the rest is not looked for.
+pub(super) const MAX_PROBLEMS: usize = 100;
+
+/// As many problems as [`Report::summary`] names.
+const SUMMARY: usize = 15;
+
+impl Report {
+    /// The first few problems, where there is no room for all.
+    pub fn summary(&self) -> String {
+        let problems = self.problems.iter().take(SUMMARY).cloned().collect();
+        let first = Self { path: self.path.clone(), problems }.to_string();
+        match self.problems.len().saturating_sub(SUMMARY) {
+            0 => first,
+            more => format!("{first}\n  and {more} more: `usherd --check-config` shows them"),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
             [problem] => write!(f, "{}: {problem}", self.path.display()),
             problems => {
-                write!(f, "{} has {} problems:", self.path.display(), problems.len())?;
+                let more = if problems.len() >= MAX_PROBLEMS { " or more" } else { "" };
+                write!(f, "{} has {} problems{more}:", self.path.display(), problems.len())?;
                 problems.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
             }
         }

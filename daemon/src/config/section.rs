@@ -1,15 +1,19 @@
 //! One table of the file, read key by key: types are checked, mistakes collected, and keys that nobody
 //! asked for reported at the end.
 
-use std::{cell::RefCell, ops::Range};
+use std::{cell::RefCell, iter, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{preset::Preset, report::Problem};
+use super::{
+    preset::Preset,
+    report::{MAX_PROBLEMS, Problem},
+};
 
 /// A configuration's text, and what was found wrong with it so far.
-pub(super) struct Document<'a> {
-    text: &'a str,
+pub(super) struct Document {
+    /// Where each line begins.
+    lines: Vec<usize>,
     found: RefCell<Vec<(Kind, Problem)>>,
 }
 
@@ -24,9 +28,10 @@ enum Kind {
     Wrong,
 }
 
-impl<'a> Document<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, found: RefCell::default() }
+impl Document {
+    pub(super) fn new(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { lines: iter::once(0).chain(ends).collect(), found: RefCell::default() }
     }
 
     /// Notes what the parser says. Only its message: its own rendering quotes the line, which may hold a
@@ -37,9 +42,14 @@ impl<'a> Document<'a> {
 
     /// Notes a problem at a place in the text.
     fn note(&self, kind: Kind, span: Option<Range<usize>>, key: String, message: impl Into<String>) {
-        let before = span.and_then(|span| self.text.get(..span.start));
-        let line = before.map(|before| 1 + before.matches('\n').count());
-        self.found.borrow_mut().push((kind, Problem { line, key, message: message.into() }));
+        if !self.is_full() {
+            let line = span.map(|span| self.lines.partition_point(|begin| *begin <= span.start));
+            self.found.borrow_mut().push((kind, Problem { line, key, message: message.into() }));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count() >= MAX_PROBLEMS
     }
 
     /// How many problems there are so far.
@@ -69,7 +79,7 @@ impl<'a> Document<'a> {
 
 /// A table of the document. What a profile does not say, its preset does.
 pub(super) struct Section<'a> {
-    document: &'a Document<'a>,
+    document: &'a Document,
     name: String,
     span: Range<usize>,
     table: &'a DeTable<'a>,
@@ -79,7 +89,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub(super) fn new(
-        document: &'a Document<'a>,
+        document: &'a Document,
         name: impl Into<String>,
         span: Range<usize>,
         table: &'a DeTable<'a>,
@@ -253,6 +263,9 @@ impl<'a> Section<'a> {
     pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, value) in self.table {
+            if self.document.is_full() {
+                break;
+            }
             let key = key.get_ref().as_ref();
             if asked.iter().any(|known| known == key) {
                 continue;

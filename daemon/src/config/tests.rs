@@ -197,3 +197,10 @@ fn a_name_that_is_none_is_told_by_its_name() {
     let report = problems("[profile.\"my prof\"]\nclient_id = \"x\"\n");
     assert!(report.contains("line 1: profile.my prof: a profile's name is up to 64 letters"), "{report}");
 }
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_not_read_for_ever() {
+    let junk: Vec<_> = (0..50_000).map(|number| format!("junk{number} = 1\n")).collect();
+    let report = problems(&junk.concat());
+    assert!(report.contains("has 100 problems or more:"), "{report}");
+}

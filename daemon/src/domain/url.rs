@@ -7,6 +7,9 @@ use std::fmt;
 
 use url::{Host, Url};
 
+/// The longest URL, in bytes: servers take no longer ones.
+pub const MAX_LEN: usize = 8192;
+
 /// Why a URL is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
@@ -25,6 +28,9 @@ pub enum UrlError {
     /// `user:password@host`.
     #[error("has a user name or password in it")]
     UserInfo,
+    /// More than [`MAX_LEN`].
+    #[error("is longer than 8192 bytes")]
+    TooLong,
     /// Characters that programs disagree about.
     #[error("has {0} in it")]
     Ambiguous(&'static str),
@@ -35,6 +41,9 @@ pub enum UrlError {
 /// Refused: control bytes, spaces and backslashes, also percent-encoded line ends; user names; hosts
 /// outside ASCII (look-alikes) or ending in a dot; dot segments that hide behind percent-encoding.
 pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError> {
+    if text.len() > MAX_LEN {
+        return Err(UrlError::TooLong);
+    }
     if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
         return Err(UrlError::Ambiguous("a space or a control character"));
     }
@@ -89,10 +98,16 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether decoding `%2f` or `%5c` would bring out a `.` or `..` segment: some servers do.
+/// Whether some server could read a `.` or `..` segment out of `path`: by decoding `%2f`, `%5c` and `%2e`
+/// first, also when they are encoded twice, or by cutting off a segment's parameters (`..;x`).
 fn hides_dot_segments(path: &str) -> bool {
-    let path = path.to_ascii_lowercase().replace("%2f", "/").replace("%5c", "/").replace("%2e", ".");
-    path.split('/').any(|segment| matches!(segment, "." | ".."))
+    let mut path = path.to_ascii_lowercase();
+    while path.contains("%25") {
+        path = path.replace("%25", "%");
+    }
+    let path = path.replace("%2f", "/").replace("%5c", "/").replace("%2e", ".").replace("%3b", ";");
+    let mut names = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    names.any(|name| matches!(name, "." | ".."))
 }
 
 /// Scheme, host, port and the beginning of a path, on the boundary of a segment.
@@ -163,6 +178,10 @@ mod tests {
             "https://go%6fd.example/",
             "https://good.example/a%2f..%2fadmin",
             "https://good.example/a/%2e%2e%2fadmin",
+            "https://good.example/a/..;/admin",
+            "https://good.example/a/..%3bx/admin",
+            "https://good.example/a/%252e%252e/admin",
+            "https://good.example/a/%25252e%2e/admin",
             "https:///x",
             "https://",
             "https:good.example",

@@ -64,12 +64,16 @@ impl HttpIssuer {
         }
         let response = post.send().await.map_err(|error| unreachable(grant, error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let retry_after = retry::hint(status, &headers, self.clock.now());
         let body = read_body(grant, response).await?;
         let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
         let answer =
             wire::Answer { server: server(&grant.token_url), status, headers: &headers, body: &body };
-        wire::read(&answer, sent).map_err(|error| IssueError { retry_after, ..error })
+        wire::read(&answer, sent).map_err(|error| match error.kind {
+            IssueErrorKind::Unavailable => {
+                IssueError { retry_after: retry::hint(&headers, self.clock.now()), ..error }
+            }
+            _ => error,
+        })
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::{
-    StatusCode,
-    header::{DATE, HeaderMap, RETRY_AFTER},
-};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use crate::domain::time::Moment;
 
@@ -13,15 +10,11 @@ use crate::domain::time::Moment;
 /// wait for 31 years.
 const EPOCH_SECONDS_FROM: u64 = 1_000_000_000;
 
-/// How long the server asks to be left alone, in an answer that says "not now": `Retry-After` in
-/// seconds or as a date (RFC 9110 section 10.2.3), else `x-ratelimit-reset` (Auth0: epoch seconds).
+/// How long the server asks to be left alone: `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3), else `x-ratelimit-reset` (Auth0: epoch seconds).
 ///
 /// Dates count from the server's own `Date`, so that a wrong clock on either side does no harm. What
 /// cannot be read counts as not said.
-pub fn hint(status: StatusCode, headers: &HeaderMap, now: Moment) -> Option<Duration> {
-    if !(status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()) {
-        return None;
-    }
+pub fn hint(headers: &HeaderMap, now: Moment) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let server_now = text(DATE.as_str()).and_then(date).unwrap_or(now.wall);
     if let Some(value) = text(RETRY_AFTER.as_str()) {
@@ -49,35 +42,33 @@ mod tests {
 
     const NOW: Moment = Moment { wall: Duration::from_secs(1_800_000_000), boot: Duration::from_secs(1) };
 
-    fn wait(status: u16, headers: &[(&'static str, &str)]) -> Option<u64> {
+    fn wait(headers: &[(&'static str, &str)]) -> Option<u64> {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        hint(StatusCode::from_u16(status).unwrap(), &headers, NOW).map(|wait| wait.as_secs())
+        hint(&headers, NOW).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn seconds_dates_and_resets_are_understood() {
-        assert_eq!(wait(429, &[("retry-after", "5")]), Some(5));
-        assert_eq!(wait(503, &[("retry-after", "Fri, 15 Jan 2027 08:01:00 GMT")]), Some(60));
-        assert_eq!(wait(429, &[("x-ratelimit-reset", "1800000030")]), Some(30));
-        assert_eq!(wait(429, &[("x-ratelimit-reset", "30")]), Some(30));
-        assert_eq!(wait(429, &[("retry-after", "7"), ("x-ratelimit-reset", "1800000030")]), Some(7));
+        assert_eq!(wait(&[("retry-after", "5")]), Some(5));
+        assert_eq!(wait(&[("retry-after", "Fri, 15 Jan 2027 08:01:00 GMT")]), Some(60));
+        assert_eq!(wait(&[("x-ratelimit-reset", "1800000030")]), Some(30));
+        assert_eq!(wait(&[("x-ratelimit-reset", "30")]), Some(30));
+        assert_eq!(wait(&[("retry-after", "7"), ("x-ratelimit-reset", "1800000030")]), Some(7));
     }
 
     #[test]
     fn a_date_counts_from_the_servers_own() {
         let headers =
             [("date", "Fri, 15 Jan 2027 09:00:00 GMT"), ("retry-after", "Fri, 15 Jan 2027 09:00:10 GMT")];
-        assert_eq!(wait(503, &headers), Some(10));
+        assert_eq!(wait(&headers), Some(10));
     }
 
     #[test]
     fn a_past_date_is_zero_and_junk_is_nothing() {
-        assert_eq!(wait(503, &[("retry-after", "Fri, 15 Jan 2021 08:00:00 GMT")]), Some(0));
+        assert_eq!(wait(&[("retry-after", "Fri, 15 Jan 2021 08:00:00 GMT")]), Some(0));
         for junk in ["-1", "soon", "", "1e3", "99999999999999999999999"] {
-            assert_eq!(wait(429, &[("retry-after", junk)]), None, "{junk:?}");
+            assert_eq!(wait(&[("retry-after", junk)]), None, "{junk:?}");
         }
-        assert_eq!(wait(200, &[("retry-after", "5")]), None);
-        assert_eq!(wait(400, &[("retry-after", "5")]), None);
     }
 }

@@ -99,19 +99,19 @@ pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
             }
             _ => "not JSON; is token_url the token endpoint?",
         };
-        invalid(answer, &format!("{what} (at line {} column {})", error.line(), error.column()))
+        invalid(answer, sent, &format!("{what} (at line {} column {})", error.line(), error.column()))
     })?;
-    let kind = success.token_type.ok_or_else(|| invalid(answer, "without token_type"))?;
+    let kind = success.token_type.ok_or_else(|| invalid(answer, sent, "without token_type"))?;
     if !kind.eq_ignore_ascii_case("bearer") {
-        return Err(invalid(answer, "with a token_type other than Bearer, which usher cannot present"));
+        return Err(invalid(answer, sent, "with a token_type other than Bearer, which usher cannot present"));
     }
     let Seconds(Some(expires_in)) = success.expires_in else {
-        return Err(invalid(answer, "with an expires_in that is no whole number of seconds"));
+        return Err(invalid(answer, sent, "with an expires_in that is no whole number of seconds"));
     };
-    let access_token = success.access_token.ok_or_else(|| invalid(answer, "without access_token"))?;
+    let access_token = success.access_token.ok_or_else(|| invalid(answer, sent, "without access_token"))?;
     let access_token = SecretString::from(&*access_token);
     check_credential(&access_token)
-        .map_err(|error| invalid(answer, &format!("with an access_token that {error}")))?;
+        .map_err(|error| invalid(answer, sent, &format!("with an access_token that {error}")))?;
     Ok(Issued {
         access_token,
         expires_in,
@@ -119,9 +119,9 @@ pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
     })
 }
 
-fn invalid(answer: &Answer<'_>, what: &str) -> IssueError {
+fn invalid(answer: &Answer<'_>, sent: Sent<'_>, what: &str) -> IssueError {
     let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = clean(content_type.unwrap_or("no Content-Type"), 60);
+    let content_type = clean(content_type.filter(|text| !sent.is_in(text)).unwrap_or("no Content-Type"), 60);
     let message = format!(
         "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
         answer.server,
@@ -151,10 +151,11 @@ fn refused(answer: &Answer<'_>, failure: &Failure<'_>, sent: Sent<'_>) -> IssueE
     }
     if let Some(description) = &failure.error_description {
         message.push_str(": ");
-        if sent.is_in(description) {
+        let cleaned = clean(description, usize::MAX);
+        if sent.is_in(description) || sent.is_in(&cleaned) {
             message.push_str("[its description quotes the secret and is withheld]");
         } else {
-            message.push_str(&clean(description, MAX_DESCRIPTION));
+            message.push_str(&clean(&cleaned, MAX_DESCRIPTION));
         }
     }
     if kind == IssueErrorKind::Refused

@@ -5,6 +5,7 @@ use std::{fs::File, io, os::fd::AsRawFd as _};
 use nix::sys::{
     prctl,
     resource::{Resource, getrlimit, setrlimit},
+    signal::{SigHandler, Signal, signal},
     stat::{Mode, umask},
 };
 
@@ -14,6 +15,15 @@ pub fn process() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     prctl::set_dumpable(false)?;
     umask(Mode::from_bits_truncate(0o077));
+    Ok(())
+}
+
+/// Has SIGHUP do nothing until it is caught: whoever asks for a reload while the daemon starts must not
+/// end it (signal(7)).
+#[expect(unsafe_code, reason = "installs a signal disposition")]
+pub fn ignore_hangup() -> io::Result<()> {
+    // SAFETY: no handler is installed, so that none can run into anything.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }?;
     Ok(())
 }
 

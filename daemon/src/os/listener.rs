@@ -3,16 +3,19 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
+    os::fd::AsRawFd as _,
     os::unix::{
         fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
     libc,
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
     unistd::geteuid,
 };
 
@@ -140,7 +143,9 @@ fn make_directory(directory: &Path) -> Result<(), ListenError> {
 }
 
 fn lock(socket: &Path) -> Result<Flock<File>, ListenError> {
-    let path = socket.with_extension("lock");
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
     let failed = |source| ListenError::Io { action: "lock", path: path.clone(), source };
     let file = File::options()
         .read(true)
@@ -158,7 +163,7 @@ fn lock(socket: &Path) -> Result<Flock<File>, ListenError> {
             written.map_err(failed)?;
             Ok(lock)
         }
-        Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+        Err((file, Errno::EWOULDBLOCK)) => {
             let mut text = String::new();
             let _ = file.take(16).read_to_string(&mut text);
             Err(ListenError::Occupied { path: socket.to_owned(), pid: text.trim().parse().ok() })
@@ -174,19 +179,28 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(io("look at")(source)),
         Ok(meta) if !meta.file_type().is_socket() => Err(ListenError::NotASocket { path: path.to_owned() }),
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(io("remove the stale socket"))
-            }
-            Ok(_) => Err(ListenError::Occupied { path: path.to_owned(), pid: None }),
-            Err(source) => Err(io("probe")(source)),
+        Ok(_) => match probe(path) {
+            Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(io("remove the stale socket")),
+            // EAGAIN: somebody listens, and has more callers waiting than fit.
+            Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Occupied { path: path.to_owned(), pid: None }),
+            Err(errno) => Err(io("probe")(errno.into())),
         },
     }
 }
 
+/// Whether somebody listens. Does not wait for them to take the connection.
+fn probe(path: &Path) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        net::UnixStream,
+    };
 
     use super::*;
 

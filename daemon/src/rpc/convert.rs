@@ -25,6 +25,8 @@ use crate::{
 /// What a caller asks for. None if `min_ttl` is negative.
 pub fn request(request: GetTokenRequest, patience: Duration) -> Option<TokenRequest> {
     let min_ttl = match request.min_ttl {
+        // Looked at before it is converted: its negation can overflow.
+        Some(span) if span.seconds < 0 || span.nanos < 0 => return None,
         Some(span) => Duration::try_from(span).ok()?,
         None => Duration::ZERO,
     };
@@ -115,7 +117,7 @@ pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
         served: status.served,
         last_error,
         last_error_reason: reason.into(),
-        retry_at: retry_in.map(|wait| timestamp(now.wall + wait)),
+        retry_at: retry_in.map(|wait| timestamp(now.wall.saturating_add(wait))),
         budget_left: status.budget_left,
     }
 }

@@ -1,12 +1,14 @@
 //! The contract as it is served: the only place that knows tonic's server.
 //!
-//! - [`serve`]: connections, from accept to drain
+//! - [`serve`]: all connections, from accept to drain
+//! - [`connection`]: one of them: its limits, and when it has to go
 //! - [`token`], [`admin`]: the services
 //! - [`convert`]: the engine's words into the contract's
 //! - [`status`]: the engine's errors into gRPC statuses
 //! - [`deadline`]: how long a caller waits
 
 pub mod admin;
+mod connection;
 pub mod convert;
 pub mod deadline;
 pub mod serve;
@@ -49,8 +51,8 @@ pub async fn routes(engine: Engine, control: Arc<dyn Control>) -> Result<Routes,
     let admin = AdminServiceServer::new(Admin::new(engine, control)).max_decoding_message_size(MAX_REQUEST);
     Ok(Routes::new(tokens)
         .add_service(admin)
-        .add_service(health)
-        .add_service(reflect().build_v1()?)
-        .add_service(reflect().build_v1alpha()?)
+        .add_service(health.max_decoding_message_size(MAX_REQUEST))
+        .add_service(reflect().build_v1()?.max_decoding_message_size(MAX_REQUEST))
+        .add_service(reflect().build_v1alpha()?.max_decoding_message_size(MAX_REQUEST))
         .prepare())
 }

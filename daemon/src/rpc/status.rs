@@ -79,5 +79,5 @@ pub fn issue_reason(error: &IssueError) -> ErrorReason {
 
 /// What a caller of Reload is told about a broken configuration.
 pub fn broken_config(report: &Report) -> Failure {
-    Failure::new(ErrorReason::ConfigInvalid, report.to_string())
+    Failure::new(ErrorReason::ConfigInvalid, report.summary())
 }

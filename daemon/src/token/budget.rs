@@ -53,7 +53,7 @@ impl Budget {
     pub fn wait(&self, now: Moment) -> Duration {
         let limit = self.limit.requests as usize;
         match self.sent.len().checked_sub(limit).and_then(|index| self.sent.get(index)) {
-            Some(sent) => (*sent + self.limit.window).saturating_sub(now.boot),
+            Some(sent) => sent.saturating_add(self.limit.window).saturating_sub(now.boot),
             None => Duration::ZERO,
         }
     }
@@ -82,7 +82,7 @@ impl Budget {
     }
 
     fn counts(&self, sent: Duration, now: Moment) -> bool {
-        sent + self.limit.window > now.boot
+        sent.saturating_add(self.limit.window) > now.boot
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) fn run(args: Curl, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let file = header::file(&allowed.answer.authorization)?;
     let mut command = Command::new("curl");
     command.args(arguments(&parsed, &allowed.urls, &header::path(&file)));
+    // With the keys of the TLS session, whoever recorded the connection could read the token.
+    command.env_remove("SSLKEYLOGFILE");
     if !parsed.verbose {
         // curl takes this process's place: signals and exit status are its own. Only a failure returns.
         return Err(Error::Curl(command.exec()));

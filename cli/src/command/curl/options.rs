@@ -3,7 +3,7 @@
 //! An allow-list: an option that is not here could take a value (so that a URL would be taken for one, or
 //! a value for a URL) or could carry the token elsewhere.
 
-use Kind::{Flag, Header, Line, Refused, Url, Value, Verbose};
+use Kind::{Flag, Header, Line, Method, Refused, Url, Value, Verbose};
 
 /// What an option means to usher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Line,
     /// Takes a request header.
     Header,
+    /// Takes a request method.
+    Method,
     /// Takes a URL.
     Url,
     /// Prints the request, and with it the token.
@@ -43,7 +45,7 @@ const TABLE: &[Entry] = &[
     // The request
     (Some('G'), "get", Flag),
     (Some('I'), "head", Flag),
-    (Some('X'), "request", Line),
+    (Some('X'), "request", Method),
     (Some('H'), "header", Header),
     (Some('A'), "user-agent", Line),
     (Some('e'), "referer", Line),

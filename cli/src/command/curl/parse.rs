@@ -102,6 +102,7 @@ impl Parsed {
             (Kind::Verbose, _) if std::mem::replace(&mut self.verbose, true) => return Ok(()),
             (Kind::Header, Some(text)) => header(text)?,
             (Kind::Line, Some(text)) => line(shown, text)?,
+            (Kind::Method, Some(text)) => method(text)?,
             _ => {}
         }
         self.resolves |= shown == "--resolve";
@@ -124,7 +125,7 @@ impl Parsed {
 
 fn takes_value(kind: Kind) -> bool {
     match kind {
-        Kind::Value | Kind::Line | Kind::Header | Kind::Url => true,
+        Kind::Value | Kind::Line | Kind::Header | Kind::Method | Kind::Url => true,
         Kind::Flag | Kind::Verbose | Kind::Refused(_) => false,
     }
 }
@@ -145,6 +146,19 @@ fn header(text: &OsStr) -> Result<(), Error> {
     if name.eq_ignore_ascii_case(b"host") {
         let reason = "it could carry the token to another site than the one that was checked";
         return Err(refused("-H Host", reason));
+    }
+    if name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding") {
+        let reason = "curl knows how long the body is; a wrong length would smuggle in another request";
+        return Err(refused("-H Content-Length or Transfer-Encoding", reason));
+    }
+    Ok(())
+}
+
+/// A method is a token (RFC 9110 section 5.6.2): a space in it would begin the request's target.
+fn method(text: &OsStr) -> Result<(), Error> {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if text.is_empty() || !text.as_bytes().iter().all(is_token) {
+        return Err(refused("-X", "its value is no request method, and could name another target"));
     }
     Ok(())
 }

@@ -57,8 +57,12 @@ fn verbose_is_noticed_wherever_it_hides_and_passed_on_once() {
 
 #[test]
 fn what_could_carry_the_token_elsewhere_is_refused_by_name() {
-    let cases: [(&[&str], &str); 27] = [
+    let cases: [(&[&str], &str); 31] = [
         (&["-L", "/s"], "-L is refused: a redirect"),
+        (&["-X", "GET /core HTTP/1.1", "/s"], "-X is refused: its value is no request method"),
+        (&["-X", "", "/s"], "-X is refused: its value is no request method"),
+        (&["-H", "Content-Length: 3", "/s"], "-H Content-Length or Transfer-Encoding is refused"),
+        (&["-H", "transfer-encoding: chunked", "/s"], "-H Content-Length or Transfer-Encoding is refused"),
         (&["-sL", "/s"], "-L is refused: a redirect"),
         (&["--location", "/s"], "redirect"),
         (&["--location-trusted", "/s"], "redirect"),
