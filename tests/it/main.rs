@@ -6,6 +6,7 @@
 mod bad_answers;
 mod cli;
 mod config;
+mod crowding;
 mod curl;
 mod grpc;
 mod guide;
