@@ -5,15 +5,15 @@
 //! - [`client_auth`]: how the client proves who it is
 //! - [`wire`]: how parameters are written and answers are read
 //! - [`retry`]: when a server wants to be asked again
-//! - [`unreachable`]: why there is no answer, in words that help
+//! - [`no_answer`]: why there is no answer, in words that help
 //!
 //! No body reaches a log or an error, and how a client authenticates is configured, never probed.
 
 pub mod client;
 pub mod client_auth;
 pub mod grants;
+pub mod no_answer;
 pub mod retry;
-pub mod unreachable;
 pub mod wire;
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use reqwest::{
 use url::Url;
 use zeroize::Zeroizing;
 
-use self::{client::Clients, unreachable::unreachable};
+use self::{client::Clients, no_answer::no_answer};
 use crate::domain::profile::ClientCredentials;
 use crate::token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer};
 
@@ -62,7 +62,7 @@ impl HttpIssuer {
         if let Some(authorization) = authorization {
             post = post.header(AUTHORIZATION, authorization);
         }
-        let response = post.send().await.map_err(|error| unreachable(grant, error))?;
+        let response = post.send().await.map_err(|error| no_answer(grant, error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = read_body(grant, response).await?;
         let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
@@ -90,7 +90,7 @@ async fn read_body(
 ) -> Result<Zeroizing<Vec<u8>>, IssueError> {
     let expected = response.content_length().and_then(|len| usize::try_from(len).ok());
     let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(MAX_BODY)));
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(grant, error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(grant, error))? {
         if body.len() + chunk.len() > MAX_BODY {
             let message = format!(
                 "the IdP {} answered more than 256 KiB, which no token response is",

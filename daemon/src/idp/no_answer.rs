@@ -12,7 +12,7 @@ use crate::{
 
 /// No answer, or half of one. What is said is the innermost cause ("connection refused"); none of the
 /// causes holds anything of the request.
-pub(super) fn unreachable(grant: &ClientCredentials, error: reqwest::Error) -> IssueError {
+pub(super) fn no_answer(grant: &ClientCredentials, error: reqwest::Error) -> IssueError {
     let server = server(&grant.token_url);
     let error = error.without_url();
     let message = if error.is_timeout() {
