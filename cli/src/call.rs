@@ -1,19 +1,24 @@
 //! One connection to usherd, on one thread, with the caller's deadline on both sides.
 
-use std::time::Duration;
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
+use tokio::net::UnixStream;
 use tonic::{Request, Response, Status};
 use usher_proto::{
-    client::Connection,
+    client::{ConnectError, Connection},
     socket,
     v1::{
         ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-        StatusRequest, StatusResponse,
+        StatusRequest, StatusResponse, StopRequest, StopResponse,
     },
     version,
 };
 
-use crate::{caller::Caller, error::Error};
+use crate::{caller::Caller, error::Error, start};
 
 /// How much longer than usherd we wait: it answers at the deadline with a reason, we know none.
 const GRACE: Duration = Duration::from_secs(2);
@@ -32,28 +37,106 @@ pub(crate) fn with_daemon<T>(
     deadline: Duration,
     work: impl AsyncFnOnce(&mut Daemon<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let path = socket::path(|name| caller.var(name))?;
-    let server = server_uid(caller)?;
+    let (path, server) = (socket::path(|name| caller.var(name))?, server_uid(caller)?);
+    let connect = async || Ok(Connection::open(&path, server).await?);
+    let (outcome, version) = drive(deadline, connect, work)?;
+    compare(version, caller);
+    outcome
+}
+
+/// The same, but where no usherd is running one is started.
+pub(crate) fn with_started_daemon<T>(
+    caller: &mut Caller<'_>,
+    deadline: Duration,
+    work: impl AsyncFnOnce(&mut Daemon<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (path, server) = (socket::path(|name| caller.var(name))?, server_uid(caller)?);
+    let caller_now = &*caller;
+    let connect = async || match Connection::open(&path, server).await {
+        Err(ConnectError::NotRunning { .. }) if start::is_wanted(caller_now) => {
+            // Blocks this thread, on which nothing else has to go on.
+            start::start(caller_now, &path)?;
+            Ok(Connection::open(&path, server).await?)
+        }
+        other => Ok(other?),
+    };
+    let (outcome, version) = drive(deadline, connect, work)?;
+    compare(version, caller);
+    outcome
+}
+
+/// Runs `work` on an usherd that serves nobody else and ends with it.
+pub(crate) fn with_private_daemon<T>(
+    from_env: bool,
+    deadline: Duration,
+    work: impl AsyncFnOnce(&mut Daemon<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let failed = |source| Error::System { what: "cannot start usherd", source };
+    let (ours, theirs) = StdStream::pair().map_err(failed)?;
+    ours.set_nonblocking(true).map_err(failed)?;
+    // Its environment is this process's: that is what it is asked to read. The command is gone with this
+    // statement, and with it our copy of the other end.
+    let usherd = Command::new(start::usherd()?)
+        .args(["--once", "--log-level", "error"])
+        .args(from_env.then_some("--from-env"))
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let connect = async || {
+        let stream = UnixStream::from_std(ours).map_err(failed)?;
+        Connection::over(stream).await.map_err(|error| Error::Answer(error.to_string()))
+    };
+    match drive(deadline, connect, work)?.0 {
+        // It hung up before it answered: it has said why, and ends.
+        Err(Error::Foreign { .. } | Error::Answer(_)) => Err(ended(usherd)),
+        outcome => outcome,
+    }
+}
+
+fn ended(usherd: Child) -> Error {
+    match usherd.wait_with_output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            // Without the time and the level of the log line.
+            let why = said.split_once("usher_daemon::start: ").map_or(&*said, |(_, why)| why);
+            Error::NotStarted { why: why.to_owned(), code: output.status.code() }
+        }
+        Err(source) => Error::System { what: "cannot hear why usherd ended", source },
+    }
+}
+
+/// Connects and works, on one thread; answers what came of it, and the version that usherd told.
+fn drive<T>(
+    deadline: Duration,
+    connect: impl AsyncFnOnce() -> Result<Connection, Error>,
+    work: impl AsyncFnOnce(&mut Daemon<'_>) -> Result<T, Error>,
+) -> Result<(Result<T, Error>, Option<String>), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(|source| Error::System { what: "cannot start the runtime", source })?;
-    let mut told = None;
+    let mut version = None;
     let outcome = runtime.block_on(async {
         let all = async {
-            let connection = Connection::open(&path, server).await?;
-            work(&mut Daemon { connection, deadline, version: &mut told }).await
+            let connection = connect().await?;
+            work(&mut Daemon { connection, deadline, version: &mut version }).await
         };
         tokio::time::timeout(deadline + GRACE.min(deadline), all).await
     });
-    if let Some(theirs) = told.filter(|theirs| theirs != version::VERSION) {
+    Ok((outcome.unwrap_or(Err(Error::Deadline(deadline))), version))
+}
+
+/// The contract only grows: a difference is worth a warning and no more.
+fn compare(theirs: Option<String>, caller: &mut Caller<'_>) {
+    if let Some(theirs) = theirs.filter(|theirs| theirs != version::VERSION) {
         let ours = version::VERSION;
         caller.warn(&format!(
             "usher is {ours} but the running usherd is {theirs}; restart it to have both alike"
         ));
     }
-    outcome.unwrap_or(Err(Error::Deadline(deadline)))
 }
 
 /// Who has to listen on the socket.
@@ -88,6 +171,14 @@ impl Daemon<'_> {
     pub(crate) async fn forget(&mut self, message: ForgetRequest) -> Result<ForgetResponse, Error> {
         let answer = self.connection.admin().forget(self.request(message)).await;
         self.take(answer)
+    }
+
+    /// Has it end, and waits until it has hung up.
+    pub(crate) async fn stop(&mut self) -> Result<StopResponse, Error> {
+        let answer = self.connection.admin().stop(self.request(StopRequest {})).await;
+        let answer = self.take(answer)?;
+        self.connection.closed().await;
+        Ok(answer)
     }
 
     fn request<M>(&self, message: M) -> Request<M> {

@@ -54,6 +54,17 @@ pub enum Error {
     /// curl is missing or cannot be run.
     #[error("cannot run curl: {0}")]
     Curl(io::Error),
+    /// The command of `usher run` is missing or cannot be run.
+    #[error("cannot run {command}: {source}")]
+    Run {
+        /// Its name.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The configuration's file has to change, or cannot be changed.
+    #[error("{0}")]
+    Configuration(String),
     /// The operating system refused something that ought to work.
     #[error("{what}: {source}")]
     System {
@@ -61,6 +72,14 @@ pub enum Error {
         what: &'static str,
         /// What it said.
         source: io::Error,
+    },
+    /// There was no usherd and none could be started.
+    #[error("usherd is not running, and it does not start: {}", why.trim_end())]
+    NotStarted {
+        /// What it said.
+        why: String,
+        /// How it exited.
+        code: Option<i32>,
     },
     /// usherd's answer cannot be used.
     #[error("{0}")]
@@ -80,6 +99,10 @@ impl Error {
             Self::Connect(ConnectError::NotRunning { .. }) => {
                 Some("start it: `systemctl --user start usherd`, or `usherd &`".to_owned())
             }
+            Self::NotStarted { code: Some(78), .. } => {
+                Some("correct the configuration; `usherd --check-config` checks it".to_owned())
+            }
+            Self::NotStarted { .. } => Some("start it yourself and see what it says: `usherd`".to_owned()),
             Self::Connect(ConnectError::Protocol { .. }) => {
                 Some("USHER_SOCKET has to name usherd's socket".to_owned())
             }
@@ -96,12 +119,17 @@ impl Error {
             Self::Curl(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some("install curl, or add its directory to PATH".to_owned())
             }
+            Self::Run { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("is it installed, and its directory in PATH?".to_owned())
+            }
+            Self::Configuration(_) => Some("nothing was changed; correct it and try again".to_owned()),
             Self::Syntax(_)
             | Self::Environment(_)
             | Self::Socket(_)
             | Self::Connect(_)
             | Self::Output(_)
             | Self::Curl(_)
+            | Self::Run { .. }
             | Self::System { .. }
             | Self::Answer(_) => None,
         }

@@ -21,6 +21,10 @@ pub const TEMPORARY: u8 = 75;
 pub const REFUSED: u8 = 77;
 /// `EX_CONFIG`: the configuration or a secret has to change.
 pub const CONFIG: u8 = 78;
+/// What a shell reports of a command that is there but cannot be run. `usher run` alone has it.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// What a shell reports of a command that is not there. `usher run` alone has it.
+pub const NOT_FOUND: u8 = 127;
 /// What a shell reports of a writer whose reader has gone: 128 + SIGPIPE.
 pub const HUNG_UP: u8 = 141;
 
@@ -28,14 +32,21 @@ pub const HUNG_UP: u8 = 141;
 pub fn code(error: &Error) -> u8 {
     match error {
         Error::Usage { .. } | Error::Syntax(_) => USAGE,
-        Error::Environment(_) | Error::Socket(_) => CONFIG,
+        Error::Environment(_) | Error::Socket(_) | Error::Configuration(_) => CONFIG,
         Error::Connect(ConnectError::ForeignServer { .. }) => REFUSED,
         Error::Connect(ConnectError::Io { source, .. })
             if source.kind() == std::io::ErrorKind::PermissionDenied =>
         {
             REFUSED
         }
+        Error::NotStarted { code, .. } => match *code {
+            Some(78) => CONFIG,
+            Some(75) => TEMPORARY,
+            _ => UNAVAILABLE,
+        },
         Error::Connect(_) | Error::Curl(_) => UNAVAILABLE,
+        Error::Run { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_FOUND,
+        Error::Run { .. } => NOT_EXECUTABLE,
         Error::Refused(failure) => of_reason(failure.reason),
         Error::Foreign { code, .. } => of_code(*code),
         Error::Deadline(_) => TEMPORARY,
@@ -108,5 +119,9 @@ mod tests {
         assert_eq!(code(&Error::Output(io::ErrorKind::BrokenPipe.into())), 141);
         assert_eq!(code(&Error::Output(io::ErrorKind::StorageFull.into())), 74);
         assert_eq!(code(&Error::usage("", "")), 64);
+        assert_eq!(code(&Error::Configuration(String::new())), 78);
+        for (kind, exit) in [(io::ErrorKind::NotFound, 127), (io::ErrorKind::PermissionDenied, 126)] {
+            assert_eq!(code(&Error::Run { command: "c".into(), source: kind.into() }), exit);
+        }
     }
 }

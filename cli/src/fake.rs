@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, body::Body, metadata::MetadataMap};
 use tower::Service as _;
 use usher_proto::v1::{
     ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-    StatusRequest, StatusResponse,
+    StatusRequest, StatusResponse, StopRequest, StopResponse,
     admin_service_server::{AdminService, AdminServiceServer},
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -121,5 +121,9 @@ impl AdminService for Daemon {
 
     async fn forget(&self, _: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
         Ok(self.respond(ForgetResponse { forgotten: 2 }))
+    }
+
+    async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+        Ok(self.respond(StopResponse { pid: 42 }))
     }
 }

@@ -7,7 +7,9 @@
 //! - `error`: every way to fail, by what the user does next
 //! - `exit`: the one place where a failure becomes an exit code
 //! - `report`: how a failure is told, to people or as JSON
+//! - `start`: where no usherd is running
 //! - `time`: the clock, and durations as people read and write them
+//! - `variable`: environment variables that are to hold a token
 
 use std::{ffi::OsString, io, process::ExitCode};
 
@@ -22,7 +24,9 @@ pub mod exit;
 #[cfg(test)]
 mod fake;
 mod report;
+mod start;
 mod time;
+mod variable;
 
 pub use caller::Caller;
 pub use error::Error;

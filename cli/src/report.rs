@@ -24,9 +24,10 @@ pub(crate) fn usage(error: &clap::Error, caller: &mut Caller<'_>) -> Result<u8, 
     }
 }
 
-/// Whether a command line that could not be read asked for JSON. What stands behind `curl` is curl's.
+/// Whether a command line that could not be read asked for JSON. What stands behind `curl` or
+/// `run` is for others.
 pub(crate) fn wants_json(args: &[OsString]) -> bool {
-    args.get(1).is_some_and(|verb| verb != "curl") && args.iter().any(|arg| arg == "--json")
+    args.get(1).is_some_and(|verb| verb != "curl" && verb != "run") && args.iter().any(|arg| arg == "--json")
 }
 
 /// Tells people, or a program, why there is no answer.
@@ -87,7 +88,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Usage { .. } | Error::Syntax(_) => "USAGE",
         Error::Environment(_) => "ENVIRONMENT_INVALID",
         Error::Socket(_) => "SOCKET_PATH_INVALID",
-        Error::Connect(ConnectError::NotRunning { .. }) => "NOT_RUNNING",
+        Error::Connect(ConnectError::NotRunning { .. }) | Error::NotStarted { .. } => "NOT_RUNNING",
         Error::Connect(ConnectError::ForeignServer { .. }) => "FOREIGN_SERVER",
         Error::Connect(_) => "CONNECTION_FAILED",
         Error::Refused(failure) => usher_proto::error::name(failure.reason),
@@ -95,6 +96,8 @@ fn reason(error: &Error) -> &'static str {
         Error::Deadline(_) => "DEADLINE_EXCEEDED",
         Error::Output(_) => "OUTPUT_FAILED",
         Error::Curl(_) => "CURL_UNAVAILABLE",
+        Error::Run { .. } => "COMMAND_UNAVAILABLE",
+        Error::Configuration(_) => "CONFIG_INVALID",
         Error::System { .. } | Error::Answer(_) => "INTERNAL",
     }
 }

@@ -111,7 +111,8 @@ fn a_daemon_that_hangs_is_waited_for_until_the_deadline() {
 #[test]
 fn without_a_daemon_it_says_how_to_start_one() {
     let dir = tempfile::tempdir().unwrap();
-    let env = [("USHER_SOCKET", OsString::from(dir.path().join("none")))];
+    let env =
+        [("USHER_SOCKET", OsString::from(dir.path().join("none"))), ("USHER_AUTOSTART", OsString::from("0"))];
     let (code, out, err) = usher("token frontdoor", &env);
     assert_eq!((code, out.as_str()), (69, ""));
     assert!(err.contains("usherd is not running") && err.contains("systemctl --user start usherd"), "{err}");
@@ -211,5 +212,40 @@ fn wrong_use_exits_64_and_help_0() {
     for line in ["--help", "token --help", "curl --help"] {
         let (code, out, err) = usher(line, &[]);
         assert!(code == 0 && err.is_empty() && out.contains("Usage:"), "{line}: {err}");
+    }
+}
+
+#[test]
+fn env_prints_what_a_shell_reads_and_warns_of_what_does_not_expire() {
+    let fake = Fake::start(None, |request| {
+        let expires_at =
+            (request.profile == "short").then_some(prost_types::Timestamp { seconds: 1, nanos: 0 });
+        Ok(GetTokenResponse { access_token: "it's $x".into(), expires_at, ..token(request) })
+    });
+    let (code, out, err) = usher("env short", &at(&fake));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "export USHER_TOKEN=\"it's \"'$x'\n", ""));
+    let (code, out, err) = usher("env short --shell fish", &at(&fake));
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "set -gx USHER_TOKEN 'it\\'s $x'\n", ""));
+    let (code, _, err) = usher("env long", &at(&fake));
+    assert!(code == 0 && err.contains("a long-lived secret"), "{err}");
+    let (code, out, _) = usher("env --unset", &[]);
+    assert_eq!((code, out.lines().count()), (0, 4));
+}
+
+#[test]
+fn use_changes_no_file_that_it_does_not_know() {
+    let fake = Fake::start(None, |request| Ok(token(request)));
+    let (code, _, err) = usher("use", &at(&fake));
+    assert!(code == 64 && err.contains("`usher use PROFILE`"), "{code} {err}");
+    assert_eq!(usher("use --json", &at(&fake)).1, "{\"default_profile\":null}\n");
+    let (code, _, err) = usher("use f", &at(&fake));
+    assert!(code == 78 && err.contains("absolute path"), "{code} {err}");
+}
+
+#[test]
+fn completions_and_manual_need_no_daemon() {
+    for line in ["completions bash", "completions zsh", "completions fish", "man"] {
+        let (code, out, err) = usher(line, &[]);
+        assert!(code == 0 && err.is_empty() && out.contains("inspect"), "{line}: {err}");
     }
 }

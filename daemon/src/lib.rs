@@ -9,6 +9,7 @@
 //! - [`rpc`]: the contract as it is served on the socket
 //! - [`os`]: listener, clocks, hardening, trusted files
 //! - [`lifecycle`]: configuration over time, signals
+//! - [`start`]: from the command line to a daemon that serves
 //!
 //! Who may know whom: `config`, `token` -> `domain`; `idp`, `secret`, `os` -> the ports that `token` declares,
 //! which they implement, and `domain`; `idp` and `secret` read files by `os`; `rpc` -> `token`, `access`, and
@@ -23,9 +24,10 @@ pub mod lifecycle;
 pub mod os;
 pub mod rpc;
 pub mod secret;
+pub mod start;
 pub mod token;
 
-use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use secrecy::SecretString;
@@ -38,6 +40,7 @@ use self::{
     lifecycle::{Configuration, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
     rpc::serve::Limits,
+    start::Starter,
     token::{
         name::Namer,
         service::{Engine, Ports},
@@ -82,15 +85,25 @@ pub enum RunError {
     Reflection(#[from] rpc::ReflectionError),
 }
 
-/// Serves on `listener` until SIGTERM or SIGINT. Ready is told to the service manager (`sd_notify(3)`).
-pub async fn run(parts: Parts, listener: Listener) -> Result<(), RunError> {
+/// Whom to serve where.
+pub enum Where {
+    /// Whoever comes to the socket; once there is an answer, whoever started the daemon is told.
+    Listener(Listener, Option<Starter>),
+    /// One caller, until it hangs up.
+    Stream(UnixStream),
+}
+
+/// Serves until SIGTERM or SIGINT, until it is told to stop, or until its one caller hangs up. Ready is told
+/// to the service manager (`sd_notify(3)`).
+pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let system = |action| move |source| RunError::System { action, source };
     let signals = Signals::catch().map_err(system("catch signals"))?;
     let clock = Arc::new(SystemClock);
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
     let engine_ports = Ports {
         clock: clock.clone(),
         issuer: Arc::new(idp::HttpIssuer::new(clock)),
-        secrets: Arc::new(secret::Sources::new(parts.environment)),
+        secrets: Arc::new(secret::Sources::new(parts.environment, credentials)),
         jitter: Arc::new(SystemJitter::new()),
     };
     let namer = Namer::new().map_err(|_| RunError::Random)?;
@@ -98,6 +111,14 @@ pub async fn run(parts: Parts, listener: Listener) -> Result<(), RunError> {
     let configuration = Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles);
     let configuration = Arc::new(configuration);
     let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await?;
+    let (listener, starter) = match place {
+        Where::Listener(listener, starter) => (listener, starter),
+        Where::Stream(stream) => {
+            let stream = tokio::net::UnixStream::from_std(stream).map_err(system("set up the socket"))?;
+            rpc::serve::serve_one(stream, routes, parts.policy, signals.until_shutdown(&configuration)).await;
+            return Ok(());
+        }
+    };
     let Listener { socket, place } = listener;
     let socket = UnixListener::from_std(socket).map_err(system("set up the socket"))?;
 
@@ -109,6 +130,9 @@ pub async fn run(parts: Parts, listener: Listener) -> Result<(), RunError> {
     );
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
+    if let Some(starter) = starter {
+        starter.ready();
+    }
     let limits = Limits { connections: parts.max_connections, drain: DRAIN };
     let shutdown = async {
         signals.until_shutdown(&configuration).await;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::{self, Context, Report},
-    domain::profile::Profiles,
+    domain::profile::{Network, Profiles},
     os::trusted::{self, Readers},
     rpc::admin::{Control, Facts},
     token::{cache::Changes, ports::BoxFuture, service::Engine},
@@ -38,7 +38,17 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Profiles, Report> {
     })?;
     let text = str::from_utf8(&bytes).map_err(|_| Report::of_file(path, "is not UTF-8 text"))?;
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
-    config::parse(text, path, &Context { directory, home: home.map(Path::to_owned) })
+    config::parse(
+        text,
+        path,
+        &Context { directory, home: home.map(Path::to_owned), network: default_network() },
+    )
+}
+
+/// What OpenSSL's programs take for the system's certificates is taken for them here, too.
+pub(crate) fn default_network() -> Network {
+    let ca_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    Network { ca_file, ..Network::default() }
 }
 
 /// The configuration in force and the file it comes from.
@@ -50,6 +60,7 @@ pub struct Configuration {
     state: Mutex<State>,
     /// One reload at a time, in order.
     turn: tokio::sync::Mutex<()>,
+    stop: Notify,
 }
 
 struct State {
@@ -64,7 +75,7 @@ impl Configuration {
         let state = Mutex::new(State { loaded_at: started_at, error: None });
         engine.apply(profiles);
         tokio::spawn(warn_of_secrets(engine.clone()));
-        Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()) }
+        Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()), stop: Notify::new() }
     }
 
     async fn reload(&self) -> Result<Changes, Report> {
@@ -104,6 +115,10 @@ impl Configuration {
 impl Control for Configuration {
     fn reload(&self) -> BoxFuture<'_, Result<Changes, Report>> {
         Box::pin(self.reload())
+    }
+
+    fn stop(&self) {
+        self.stop.notify_one();
     }
 
     fn facts(&self) -> Facts {
@@ -157,6 +172,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return info!("SIGTERM"),
                 _ = self.interrupt.recv() => return info!("SIGINT"),
+                () = configuration.stop.notified() => return info!("told to stop"),
                 _ = self.hangup.recv() => asked.notify_one(),
                 () = &mut reloads => {}
             }

@@ -13,7 +13,7 @@ use std::{
 
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::watch};
 use tonic::body::Body;
 
 use crate::v1::{admin_service_client::AdminServiceClient, token_service_client::TokenServiceClient};
@@ -78,6 +78,7 @@ pub enum ConnectError {
 #[derive(Debug, Clone)]
 pub struct Connection {
     sender: http2::SendRequest<Body>,
+    end: watch::Receiver<()>,
 }
 
 impl Connection {
@@ -93,16 +94,29 @@ impl Connection {
         if found != server_uid && !(found == 0 && path == Path::new(SYSTEM_SOCKET)) {
             return Err(ConnectError::ForeignServer { path: path.to_owned(), found, expected: server_uid });
         }
+        Self::over(stream).await.map_err(|source| ConnectError::Protocol { path: path.to_owned(), source })
+    }
+
+    /// Over a stream whose other end is known to be usherd.
+    ///
+    /// Spawns a task that drives the connection: call it within a tokio runtime.
+    pub async fn over(stream: UnixStream) -> Result<Self, hyper::Error> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|source| ConnectError::Protocol { path: path.to_owned(), source })?;
+            .await?;
+        let (ended, end) = watch::channel(());
         // Its error reaches the caller through the request that fails of it.
         tokio::spawn(async move {
             let _ = driver.await;
+            drop(ended);
         });
-        Ok(Self { sender })
+        Ok(Self { sender, end })
+    }
+
+    /// Waits until the other side has ended the connection.
+    pub async fn closed(&mut self) {
+        let _ = self.end.changed().await;
     }
 
     /// A client of the token service.

@@ -285,7 +285,10 @@ fn a_variable_that_was_not_set_needs_a_restart() {
     });
     let error = refusal(&world.usherd, &["frontdoor"], 78);
     assert_eq!(error["reason"], "SECRET_UNAVAILABLE");
-    contains_all(error["message"].as_str().unwrap(), &["FRONTDOOR_SECRET", "restart usherd"]);
+    contains_all(
+        error["message"].as_str().unwrap(),
+        &["FRONTDOOR_SECRET", "start usherd yourself with it set"],
+    );
     assert_eq!(world.idp.token_requests(), 0);
 }
 

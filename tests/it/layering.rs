@@ -19,7 +19,7 @@ use self::source::{Named, Source};
 mod source;
 
 /// What each module of the daemon may name of the others; `token::ports` is that part of `token` alone.
-/// `lib.rs` and `main.rs` put everything together and may name all of it.
+/// `lib.rs` and `start` put everything together and may name all of it.
 const ARROWS: [(&str, &[&str]); 10] = [
     ("access", &[]),
     ("domain", &[]),
@@ -60,7 +60,7 @@ fn check(krate: &str, module: &[String], text: &str) -> (Vec<String>, Vec<String
     }
     let allowed = match (krate, area) {
         ("daemon", "os") => usize::MAX,
-        ("daemon", "main") => 1,
+        ("daemon", "start") => 1,
         _ => 0,
     };
     wrong.extend(source.unsafes.iter().skip(allowed).map(|line| format!("line {line}: unsafe")));
@@ -88,7 +88,7 @@ fn resolve(module: &[String], segments: &[String]) -> Option<Vec<String>> {
 
 fn forbidden_arrow(area: &str, inside: &[String]) -> Option<String> {
     let target = inside.first()?;
-    if matches!(area, "" | "main") || target == area {
+    if matches!(area, "" | "main" | "start") || target == area {
         return None;
     }
     let path = inside.join("::");
@@ -188,7 +188,7 @@ daemon token | pub use reqwest as web; | names reqwest
 daemon lifecycle | use ::nix::{unistd}; | names nix::unistd
 daemon rpc | use {crate::token, reqwest::Client}; | names reqwest::Client
 daemon idp | use reqwest::A; fn f() -> nix::Result<()> {} | names nix::Result
-daemon main | fn f() { unsafe { a() } };;fn g() { unsafe { b() } } | line 2: unsafe
+daemon start | fn f() { unsafe { a() } };;fn g() { unsafe { b() } } | line 2: unsafe
 daemon rpc | unsafe impl Send for A {} | line 1: unsafe
 cli command | fn f() { m!(unsafe { x }); } | line 1: unsafe
 cli command | use usher_daemon::config; | cli command names usher_daemon::config
@@ -201,7 +201,7 @@ const RIGHT: &str = r#"
 daemon token::cache | use super::ports; use crate::domain::time::Moment; use self::select::go;
 daemon idp | use reqwest::Client; use crate::{os::trusted, token::ports::{self, Issuer}};
 daemon os | use nix::libc; pub unsafe fn f() { unsafe { g() } }
-daemon main | use usher_daemon::{os, rpc}; fn f() { unsafe { os::take() } }
+daemon start | use crate::{os, rpc}; fn f() { unsafe { os::take() } }
 daemon token | // use tonic::Status;;/// crate::rpc, unsafe;;const A: &str = "unsafe nix::x";
 daemon token | #![expect(unsafe_code)];;fn nix() {};;fn f(tonic: u8) {}
 daemon token | #[cfg(test)] mod tests { use crate::rpc; unsafe fn f() {} } #[cfg(test)] use nix::A;

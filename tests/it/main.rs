@@ -5,15 +5,27 @@
 
 mod bad_answers;
 mod cli;
+mod clients;
+mod completions;
 mod config;
 mod crowding;
 mod curl;
+mod default;
+mod env;
 mod grpc;
 mod guide;
+mod inspect;
 mod layering;
 mod lifecycle;
+mod network;
 mod oidc_provider;
 mod outages;
+mod presets;
+mod readme;
+mod replay;
+mod run;
+mod secrets;
 mod sharing;
 mod socket;
+mod start;
 mod support;

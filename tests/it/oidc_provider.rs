@@ -1,7 +1,20 @@
 //! Against a real OpenID provider: npm's oidc-provider.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is the failure of the test"
+)]
+
 use serde_json::json;
-use usher_testkit::{ca::Ca, oidc::OidcProvider, tokens::canary, usherd::Usherd};
+use usher_testkit::{
+    ca::Ca,
+    client,
+    oidc::{OidcProvider, RESOURCE, claims},
+    tokens::canary,
+    usherd::Usherd,
+};
 
 use crate::support::{facts, refusal, sandbox};
 
@@ -63,4 +76,99 @@ fn it_grants_less_than_was_asked_for() {
     assert_eq!(error["reason"], "SCOPE_NOT_GRANTED");
     assert!(error["message"].as_str().unwrap().contains("api:unheard-of"), "{error}");
     assert_eq!(provider.token_requests(&ca), 1);
+}
+
+/// A daemon whose profile `real` is the provider's other client, the one with HTTP Basic, and has these lines.
+fn start_basic(ca: &Ca, provider: &OidcProvider, lines: &str) -> Usherd {
+    let sandbox = sandbox();
+    let file = sandbox.secret("real", provider.basic_client_secret());
+    sandbox.config(&format!(
+        "[profile.real]\nclient_id = \"{}\"\nclient_secret = {{ file = \"{}\" }}\nca_file = \"{}\"\n\
+         scopes = [\"api:read\", \"api:write\"]\n{lines}\n",
+        provider.basic_client_id(),
+        file.display(),
+        ca.pem().display(),
+    ));
+    sandbox.start()
+}
+
+fn token(usherd: &Usherd, args: &[&str]) -> String {
+    let token = facts(usherd, args)["access_token"].as_str().unwrap().to_owned();
+    usherd.leaks().token("the provider's token", &token);
+    token
+}
+
+#[test]
+fn basic_is_urlencoded_first() {
+    let ca = Ca::new();
+    let provider = OidcProvider::start(&ca);
+    let token_url = format!("token_url = \"{}\"\n", provider.token_url());
+    let usherd = start_basic(&ca, &provider, &format!("{token_url}preset = \"oauth2\""));
+    token(&usherd, &["real"]);
+    // Or as parameters, which this server takes from either client.
+    token(&start_basic(&ca, &provider, &format!("{token_url}client_auth = \"body\"")), &["real"]);
+    let bare = start_basic(&ca, &provider, &format!("{token_url}client_auth = \"basic-bare\""));
+    let error = refusal(&bare, &["real"], 77);
+    assert_eq!(error["facts"]["oauth_error"], "invalid_request", "{error}");
+    assert_eq!(provider.token_requests(&ca), 3, "no other way is probed");
+}
+
+#[test]
+fn an_issuer_is_enough() {
+    let ca = Ca::new();
+    let provider = OidcProvider::start(&ca);
+    let usherd =
+        start_basic(&ca, &provider, &format!("preset = \"oidc\"\nissuer = \"{}\"", provider.issuer()));
+    let all = token(&usherd, &["real"]);
+    let some = token(&usherd, &["real", "--scope", "api:read"]);
+    let others = token(&usherd, &["real", "--scope", "api:write"]);
+    assert!(all != some && some != others);
+    assert_eq!((provider.token_requests(&ca), provider.metadata_requests(&ca)), (3, 1));
+}
+
+#[test]
+fn an_issuer_that_has_no_basic_gets_parameters() {
+    let ca = Ca::new();
+    let provider = OidcProvider::start_with_post_only(&ca);
+    let sandbox = sandbox();
+    let file = sandbox.secret("real", provider.client_secret());
+    sandbox.config(&format!(
+        "[profile.real]\npreset = \"oidc\"\nissuer = \"{}\"\nclient_id = \"{}\"\n\
+         client_secret = {{ file = \"{}\" }}\nca_file = \"{}\"\n",
+        provider.issuer(),
+        provider.client_id(),
+        file.display(),
+        ca.pem().display(),
+    ));
+    token(&sandbox.start(), &["real"]);
+    let metadata = format!("{}/.well-known/openid-configuration", provider.issuer());
+    let metadata = client::get(&ca, &metadata, &[]).unwrap().json();
+    assert_eq!(metadata["token_endpoint_auth_methods_supported"], json!(["client_secret_post"]));
+}
+
+#[test]
+fn a_resource_becomes_the_tokens_audience() {
+    let ca = Ca::new();
+    let provider = OidcProvider::start(&ca);
+    let with = |resources: &str| {
+        let issuer = provider.issuer();
+        start_basic(
+            &ca,
+            &provider,
+            &format!("preset = \"oidc\"\nissuer = \"{issuer}\"\nresource = [{resources}]"),
+        )
+    };
+    let token = token(&with(&format!("\"{RESOURCE}\"")), &["real"]);
+    let claims = claims(&token);
+    assert_eq!((&claims["aud"], &claims["iss"]), (&json!(RESOURCE), &json!(provider.issuer())));
+
+    for unknown in
+        ["\"https://api.example.com/unheard-of\"", &format!("\"{RESOURCE}\", \"https://other.example.com\"")]
+    {
+        let error = refusal(&with(unknown), &["real"], 77);
+        assert_eq!(
+            (&error["reason"], &error["facts"]["oauth_error"]),
+            (&json!("IDP_REFUSED"), &json!("invalid_target"))
+        );
+    }
 }

@@ -11,11 +11,19 @@ use crate::{
     error::Error,
 };
 
+mod completions;
 mod curl;
+mod default;
+mod env;
 mod forget;
 mod header;
+mod inspect;
+mod man;
+mod once;
 mod reload;
+mod run;
 mod status;
+mod stop;
 mod token;
 mod version;
 
@@ -25,12 +33,20 @@ pub(crate) fn run(args: Args, caller: &mut Caller<'_>) -> Result<u8, Error> {
         return version::run(caller);
     }
     match args.command {
+        Some(Command::Token(args)) if args.once => once::run(args, caller),
         Some(Command::Token(args)) => token::run(args, caller),
         Some(Command::Header(args)) => header::run(args, caller),
         Some(Command::Curl(args)) => curl::run(args, caller),
         Some(Command::Status(args)) => status::run(args, caller),
         Some(Command::Reload(args)) => reload::run(&args, caller),
         Some(Command::Forget(args)) => forget::run(&args, caller),
+        Some(Command::Stop(args)) => stop::run(&args, caller),
+        Some(Command::Run(args)) => run::run(args, caller),
+        Some(Command::Env(args)) => env::run(args, caller),
+        Some(Command::Use(args)) => default::run(&args, caller),
+        Some(Command::Inspect(args)) => inspect::run(args, caller),
+        Some(Command::Completions(args)) => completions::run(&args, caller),
+        Some(Command::Man(args)) => man::run(&args, caller),
         None => Err(Error::usage("no command", "`usher --help` lists them")),
     }
 }

@@ -6,7 +6,7 @@ use usher_proto::v1::{GetTokenRequest, GetTokenResponse, TokenSource};
 use super::{answer_json, profile, request};
 use crate::{
     args::{Asked, Token, Wanted},
-    call::with_daemon,
+    call::with_started_daemon,
     caller::Caller,
     error::Error,
     exit,
@@ -26,14 +26,20 @@ pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
 
 /// The token that was asked for; a warning if it does not last as long as it should.
 pub(super) fn ask(asked: Asked, caller: &mut Caller<'_>) -> Result<GetTokenResponse, Error> {
+    let (message, wanted) = message(asked, caller)?;
+    let answer = with_started_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
+    warn_if_short(&answer, &wanted, caller);
+    Ok(answer)
+}
+
+/// The request for it, and what was wanted.
+pub(super) fn message(asked: Asked, caller: &Caller<'_>) -> Result<(GetTokenRequest, Wanted), Error> {
     let Asked { profile: named, profile_option, wanted, rejected } = asked;
     let message = GetTokenRequest {
         rejected_token_id: rejected.unwrap_or_default(),
         ..request(profile(named.or(profile_option), caller)?, &wanted)
     };
-    let answer = with_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
-    warn_if_short(&answer, &wanted, caller);
-    Ok(answer)
+    Ok((message, wanted))
 }
 
 /// The caller has to know that `min_ttl` was not kept, but the token may well do.
@@ -55,7 +61,7 @@ pub(super) fn warn_if_short(answer: &GetTokenResponse, wanted: &Wanted, caller: 
 }
 
 #[derive(Serialize)]
-struct Facts<'a> {
+pub(super) struct Facts<'a> {
     access_token: &'a str,
     token_type: &'a str,
     authorization: &'a str,
@@ -69,7 +75,7 @@ struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn of(answer: &'a GetTokenResponse, now: i64) -> Self {
+    pub(super) fn of(answer: &'a GetTokenResponse, now: i64) -> Self {
         let expires_at = answer.expires_at.map(|at| at.seconds);
         Self {
             access_token: &answer.access_token,

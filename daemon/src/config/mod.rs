@@ -21,7 +21,7 @@ use toml::de::DeTable;
 
 pub use self::report::{Problem, Report};
 use self::section::{Document, Section};
-use crate::domain::profile::Profiles;
+use crate::domain::profile::{Network, Profiles};
 
 /// What paths in the configuration are relative to.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Context {
     pub directory: PathBuf,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
+    /// How IdPs are reached where neither a profile nor the file says.
+    pub network: Network,
 }
 
 /// Parses and validates the text of the file at `path`. All of its mistakes are in the report.
@@ -45,6 +47,8 @@ pub fn parse(text: &str, path: &Path, context: &Context) -> Result<Profiles, Rep
 }
 
 fn read(root: &Section<'_>, context: &Context) -> Profiles {
+    let network = profile::general_network(root, context);
+    let context = &Context { network, ..context.clone() };
     let mut profiles = BTreeMap::new();
     for (name, section) in root.tables("profile") {
         let before = root.problems();

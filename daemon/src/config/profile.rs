@@ -1,6 +1,6 @@
 //! A `[profile.NAME]` table into a [`Profile`].
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ::url::Url;
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::domain::{
     profile::{
-        BasicEncoding, Body, ClientAuth, ClientCredentials, Grant, Profile, RequestLimit, StaticToken,
+        BasicEncoding, Body, ClientAuth, ClientCredentials, Grant, Network, Profile, RequestLimit,
+        StaticToken, TokenEndpoint,
     },
     scope::ScopeSet,
     url::{self, UrlError, UrlPrefix},
@@ -22,6 +23,9 @@ use crate::domain::{
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 /// Token lifetimes are clamped to this, given or default.
 const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Parameters that have keys of their own, or follow from them.
+const OWN_PARAMETERS: [&str; 6] =
+    ["grant_type", "client_id", "client_secret", "audience", "scope", "resource"];
 /// The longest stretch that a limit can count in.
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The most requests that a limit can count: each costs memory.
@@ -57,7 +61,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     let base_url =
         section.string("base_url").and_then(|text| prefix(&section, "base_url", &text, allow_loopback_http));
     let urls = if section.has("base_url") && !section.has("urls") {
-        let _ = section.strings("urls");
+        section.know("urls");
         Some(base_url.iter().cloned().collect())
     } else {
         let urls = section.strings("urls").unwrap_or_default();
@@ -71,6 +75,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     {
         section.problem("base_url", "lies outside of urls, so that the token could not be presented there");
     }
+    section.check_required();
     section.finish();
     Some(Profile {
         name: name.to_owned(),
@@ -113,27 +118,129 @@ fn is_name(name: &str) -> bool {
 }
 
 fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) -> Option<Grant> {
-    let token_url = section
-        .required("token_url", "the IdP's token endpoint, https://...")
-        .and_then(|text| token_url(section, &text, loopback));
+    let token_endpoint = token_endpoint(section, loopback);
     let client_id = section.required("client_id", "the identifier that the IdP gave your client");
     let client_secret = secret_ref::read(section, "client_secret", context);
     let body = section.choice("body", &[("json", Body::Json), ("form", Body::Form)]);
-    let client_auth =
-        section.choice("client_auth", &[("body", ClientAuth::Body), ("basic", ClientAuth::Basic)]);
-    let ca_file = section.string("ca_file").map(|text| secret_ref::path(section, "ca_file", &text, context));
+    let client_auth = section.choice(
+        "client_auth",
+        &[
+            ("body", Some(ClientAuth::Body)),
+            ("basic", Some(ClientAuth::Basic)),
+            ("basic-bare", Some(ClientAuth::BasicBare)),
+            ("discovered", None),
+        ],
+    );
+    if let (Some(None), Some(TokenEndpoint::Known(_))) = (client_auth, &token_endpoint) {
+        section.problem("client_auth", "can be discovered only where issuer is given in place of token_url");
+    }
+    let resources = section.strings("resource").unwrap_or_default();
+    if let Some(wrong) =
+        resources.iter().find(|uri| !Url::parse(uri).is_ok_and(|uri| uri.fragment().is_none()))
+    {
+        section.problem(
+            "resource",
+            format!("{wrong:?} is no absolute URI without a fragment (RFC 8707 section 2)"),
+        );
+    }
+    let params = section.map("params");
+    if let Some(name) = params.keys().find(|name| OWN_PARAMETERS.contains(&name.as_str())) {
+        section.problem("params", format!("{name} is set by usher itself; there is a key for it"));
+    }
+    let network = network(section, context);
     let default_lifetime = section.string("default_lifetime").map(|text| lifetime(section, &text));
     let max_token_requests = section.string("max_token_requests").map(|text| request_limit(section, &text));
     Some(Grant::ClientCredentials(Box::new(ClientCredentials {
-        token_url: token_url?,
+        token_endpoint: token_endpoint?,
         client_id: client_id?,
         client_secret: client_secret?,
         body: body?,
         client_auth: client_auth?,
-        ca_file: transpose(ca_file)?,
+        resources,
+        params,
+        network: network?,
         default_lifetime: transpose(default_lifetime)?.unwrap_or(DEFAULT_LIFETIME),
         max_token_requests: transpose(max_token_requests)?,
     })))
+}
+
+/// `token_url`, or `issuer` to find it.
+fn token_endpoint(section: &Section<'_>, loopback: bool) -> Option<TokenEndpoint> {
+    if let Some(text) = section.string("issuer") {
+        if section.has("token_url") {
+            section.problem("token_url", "is given beside issuer: write the one or the other");
+            return None;
+        }
+        section.know("token_url");
+        let issuer = endpoint_url(section, "issuer", &text, loopback)?;
+        if issuer.query().is_some() {
+            section.problem("issuer", "has a query (RFC 8414 section 2)");
+            return None;
+        }
+        return Some(TokenEndpoint::Discovered { issuer });
+    }
+    if section.why_required("issuer").is_some() && !section.has("token_url") {
+        // Not there, which is told as such.
+        section.know("token_url");
+        return None;
+    }
+    let text = section.required("token_url", "the IdP's token endpoint, https://...")?;
+    endpoint_url(section, "token_url", &text, loopback).map(TokenEndpoint::Known)
+}
+
+/// How the IdP is reached: what the profile says, else what the file says for all.
+fn network(section: &Section<'_>, context: &Context) -> Option<Network> {
+    let general = &context.network;
+    let ca_file = match section.string("ca_file") {
+        Some(text) => Some(secret_ref::path(section, "ca_file", &text, context)?),
+        None => general.ca_file.clone(),
+    };
+    let proxy = match section.string("proxy").as_deref() {
+        // Said to be none, whatever holds for the others.
+        Some("") => None,
+        Some(text) => Some(proxy(section, text)?),
+        None => general.proxy.clone(),
+    };
+    let no_proxy = section.strings("no_proxy").unwrap_or_else(|| general.no_proxy.clone());
+    if let Some(wrong) = no_proxy.iter().find(|entry| !is_exception(entry)) {
+        section
+            .problem("no_proxy", format!("{wrong:?} is neither a host's name, nor an address or CIDR block"));
+        return None;
+    }
+    Some(Network { ca_file, proxy, no_proxy })
+}
+
+/// The network settings at the top of the file, which hold for every profile that has none of its own.
+pub(super) fn general_network(root: &Section<'_>, context: &Context) -> Network {
+    network(root, context).unwrap_or_default()
+}
+
+/// A name, `.suffix`, address or CIDR block, or `*`. Anything else, a port say, would never match.
+fn is_exception(entry: &str) -> bool {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let block = entry.split_once('/').is_some_and(|(address, length)| {
+        let bits = address.parse::<IpAddr>().map(|address| if address.is_ipv4() { 32 } else { 128 });
+        length.parse::<u8>().is_ok_and(|length| bits.is_ok_and(|bits| length <= bits))
+    });
+    entry == "*" || entry.parse::<IpAddr>().is_ok() || block || (!entry.is_empty() && entry.bytes().all(name))
+}
+
+/// `http://host:port`: what is sent through it is https all the same.
+fn proxy(section: &Section<'_>, text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|url| {
+        url.scheme() == "http" && url.has_host() && matches!(url.path(), "" | "/") && url.query().is_none()
+    });
+    match url {
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            section.problem("proxy", "has a user name or password in it, which usher does not send");
+            None
+        }
+        Some(url) => Some(url),
+        None => {
+            section.problem("proxy", "is no proxy; write \"http://proxy.example.com:3128\"");
+            None
+        }
+    }
 }
 
 /// `Some(None)`, given and wrong, becomes `None`; the problem is noted already.
@@ -156,13 +263,13 @@ fn static_token(section: &Section<'_>, context: &Context) -> Option<Grant> {
     Some(Grant::Static(StaticToken { account_id: account_id?, api_token: api_token?, encoding: encoding? }))
 }
 
-fn token_url(section: &Section<'_>, text: &str, loopback: bool) -> Option<Url> {
+fn endpoint_url(section: &Section<'_>, key: &str, text: &str, loopback: bool) -> Option<Url> {
     match url::canonical(text, loopback) {
         Ok(url) if url.fragment().is_some() => {
-            section.problem("token_url", "has a fragment (RFC 6749 section 3.2)");
+            section.problem(key, "has a fragment (RFC 6749 section 3.2)");
         }
         Ok(url) => return Some(url),
-        Err(error) => section.problem("token_url", error.to_string()),
+        Err(error) => section.problem(key, error.to_string()),
     }
     None
 }

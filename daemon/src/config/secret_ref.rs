@@ -26,27 +26,44 @@ pub(super) fn read(section: &Section<'_>, key: &str, context: &Context) -> Optio
         Some(Ok(reference)) => reference,
     };
     let (file, env) = (reference.string("file"), reference.string("env"));
-    let given = usize::from(reference.has("file")) + usize::from(reference.has("env"));
+    let (command, credential) = (reference.strings("command"), reference.string("credential"));
+    let given =
+        ["file", "env", "command", "credential"].into_iter().filter(|source| reference.has(source)).count();
     reference.finish();
-    match (file, env) {
-        _ if given != 1 => {
-            section.problem(key, format!("must name exactly one source; {}", how(key)));
-            None
-        }
-        (Some(file), _) => path(section, key, &file, context).map(SecretRef::File),
-        (_, Some(name)) if !name.is_empty() && !name.contains(['=', '\0']) => Some(SecretRef::Env(name)),
-        (_, Some(_)) => {
-            section.problem(key, "env is not the name of a variable");
-            None
-        }
-        (None, None) => None,
+    if given != 1 {
+        section.problem(key, format!("must name exactly one source; {}", how(key)));
+        return None;
     }
+    let (found, wrong) = if let Some(file) = file {
+        (path(section, key, &file, context).map(SecretRef::File), None)
+    } else if let Some(name) = env {
+        let right = !name.is_empty() && !name.contains(['=', '\0']);
+        (right.then_some(SecretRef::Env(name)), Some("env is not the name of a variable"))
+    } else if let Some(argv) = command {
+        let right = argv.first().is_some_and(|program| program.starts_with('/'))
+            && !argv.iter().any(|word| word.contains('\0'));
+        let wrong = "command must be a list that begins with the program's whole path: [\"/usr/bin/pass\", \"show\", \"x\"]";
+        (right.then_some(SecretRef::Command(argv)), Some(wrong))
+    } else if let Some(name) = credential {
+        let right = !name.is_empty() && !name.contains(['/', '\0']) && !matches!(name.as_str(), "." | "..");
+        (
+            right.then_some(SecretRef::Credential(name)),
+            Some("credential is not the name of a systemd credential"),
+        )
+    } else {
+        (None, None)
+    };
+    if let (None, Some(wrong)) = (&found, wrong) {
+        section.problem(key, wrong);
+    }
+    found
 }
 
 fn how(key: &str) -> String {
     format!(
         "put it in a file that only you can read (chmod 600) and write {key} = {{ file = \"/path/to/it\" }}, \
-         or {key} = {{ env = \"VARIABLE\" }}"
+         or {{ env = \"VARIABLE\" }}, {{ command = [\"/path/of/program\", \"argument\"] }}, \
+         {{ credential = \"NAME\" }}"
     )
 }
 

@@ -1,14 +1,15 @@
 //! One table of the file, read key by key: types are checked, mistakes collected, and keys that nobody
 //! asked for reported at the end.
 
-use std::{cell::RefCell, iter, ops::Range};
+use std::{cell::RefCell, collections::BTreeMap, iter, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    preset::Preset,
+    preset::{Preset, Variable, VariableKind},
     report::{MAX_PROBLEMS, Problem},
 };
+use crate::domain::url;
 
 /// A configuration's text, and what was found wrong with it so far.
 pub(super) struct Document {
@@ -42,9 +43,11 @@ impl Document {
 
     /// Notes a problem at a place in the text.
     fn note(&self, kind: Kind, span: Option<Range<usize>>, key: String, message: impl Into<String>) {
-        if !self.is_full() {
-            let line = span.map(|span| self.lines.partition_point(|begin| *begin <= span.start));
-            self.found.borrow_mut().push((kind, Problem { line, key, message: message.into() }));
+        let line = span.map(|span| self.lines.partition_point(|begin| *begin <= span.start));
+        let problem = (kind, Problem { line, key, message: message.into() });
+        // A preset's variable may be asked for more than once.
+        if !self.is_full() && !self.found.borrow().contains(&problem) {
+            self.found.borrow_mut().push(problem);
         }
     }
 
@@ -72,7 +75,6 @@ impl Document {
             .map(|(_, problem)| problem)
             .collect();
         problems.sort_by_key(|problem| problem.line);
-        problems.dedup();
         problems
     }
 }
@@ -100,7 +102,43 @@ impl<'a> Section<'a> {
     /// From now on keys that the table lacks are taken from `preset`, whose variables are keys, too.
     pub(super) fn fill_from(&mut self, preset: &'static Preset) {
         self.preset = Some(preset);
-        self.asked.borrow_mut().extend(preset.variables.keys().cloned());
+        for (name, variable) in &preset.variables {
+            self.asked.borrow_mut().push(name.clone());
+            if self.has(name) {
+                // Told if it is wrong, even where the profile leaves nothing to fill in.
+                let _ = self.variable(name, variable);
+            }
+        }
+    }
+
+    /// Notes the keys that the preset's server cannot do without and that are not there or empty.
+    pub(super) fn check_required(&self) {
+        for (key, why) in self.preset.iter().flat_map(|preset| &preset.required) {
+            let value = self.table.get(key.as_str()).map(toml::Spanned::get_ref);
+            let empty = |value: &DeValue<'_>| {
+                value.as_str().is_some_and(str::is_empty)
+                    || value.as_array().is_some_and(|list| list.is_empty())
+            };
+            match value {
+                None if !self.preset_has(key) => self.missing(key, why),
+                Some(value) if empty(value) => self.problem(key, format!("is empty: {why}")),
+                _ => {}
+            }
+        }
+    }
+
+    /// Why the preset's server cannot do without `key`, if so.
+    pub(super) fn why_required(&self, key: &str) -> Option<&'static str> {
+        self.preset?.required.get(key).map(String::as_str)
+    }
+
+    /// `key` is a key, even where nobody reads it.
+    pub(super) fn know(&self, key: &str) {
+        self.asked.borrow_mut().push(key.to_owned());
+    }
+
+    fn preset_has(&self, key: &str) -> bool {
+        self.preset.is_some_and(|preset| preset.strings.contains_key(key) || preset.lists.contains_key(key))
     }
 
     /// Notes a problem with a key's value.
@@ -152,11 +190,10 @@ impl<'a> Section<'a> {
 
     /// A string that has to be there.
     pub(super) fn required(&self, key: &str, about: &str) -> Option<String> {
+        let about = self.why_required(key).unwrap_or(about);
         let text = self.string(key);
         match &text {
-            None if !self.has(key) && !self.preset.is_some_and(|preset| preset.strings.contains_key(key)) => {
-                self.missing(key, about);
-            }
+            None if !self.has(key) && !self.preset_has(key) => self.missing(key, about),
             Some(text) if text.is_empty() => self.problem(key, format!("is empty: {about}")),
             _ => return text,
         }
@@ -168,24 +205,38 @@ impl<'a> Section<'a> {
         let mut text = template.to_owned();
         for (name, variable) in &self.preset?.variables {
             let place = format!("{{{name}}}");
-            if !text.contains(&place) {
-                continue;
+            if text.contains(&place) {
+                text = text.replace(&place, &self.variable(name, variable)?);
             }
-            let value =
-                self.required(name, &format!("{}, such as {:?}", variable.about, variable.example))?;
-            if !is_host(&value) {
-                self.problem(name, format!("is no domain; write it alone, such as {:?}", variable.example));
-                return None;
-            }
-            text = text.replace(&place, &value);
         }
         Some(text)
+    }
+
+    fn variable(&self, name: &str, variable: &Variable) -> Option<String> {
+        let value = match (&variable.default, self.has(name)) {
+            (Some(default), false) => default.clone(),
+            _ => self.required(name, &format!("{}, such as {:?}", variable.about, variable.example))?,
+        };
+        let wrong = match variable.kind {
+            VariableKind::Host => (!is_host(&value)).then_some("is no domain; write it alone"),
+            VariableKind::Segment => (!is_segment(&value)).then_some("has to be one word"),
+            VariableKind::Base => {
+                let mut parts = value.trim_end_matches('/').split('/');
+                let right = parts.next().is_some_and(is_host) && parts.all(is_segment);
+                (!right).then_some("has to be a host, perhaps with a path, without https:// before it")
+            }
+        };
+        if let Some(wrong) = wrong {
+            self.problem(name, format!("{wrong}, such as {:?}", variable.example));
+            return None;
+        }
+        Some(value.trim_end_matches('/').to_owned())
     }
 
     /// A list of strings.
     pub(super) fn strings(&self, key: &str) -> Option<Vec<String>> {
         let Some(value) = self.value(key) else {
-            return self.preset?.lists.get(key).cloned();
+            return self.preset?.lists.get(key)?.iter().map(|item| self.fill_in(item)).collect();
         };
         let list = value.as_array().and_then(|array| {
             array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
@@ -204,6 +255,24 @@ impl<'a> Section<'a> {
             self.problem(key, format!("is {}; write true or false", a(value.type_str())));
         }
         boolean.unwrap_or(false)
+    }
+
+    /// A table of strings such as `{ a = "1" }`.
+    pub(super) fn map(&self, key: &str) -> BTreeMap<String, String> {
+        match self.inline_table(key) {
+            None => {
+                let map = self.preset.and_then(|preset| preset.maps.get(key)).into_iter().flatten();
+                map.filter_map(|(name, value)| Some((name.clone(), self.fill_in(value)?))).collect()
+            }
+            Some(Err(_)) => {
+                self.problem(key, format!("is no table; write {key} = {{ name = \"value\" }}"));
+                BTreeMap::new()
+            }
+            Some(Ok(table)) => {
+                let names: Vec<_> = table.table.keys().map(|name| name.get_ref().to_string()).collect();
+                names.into_iter().filter_map(|name| Some((name.clone(), table.string(&name)?))).collect()
+            }
+        }
     }
 
     /// One of several words. It has to be there, or in the preset.
@@ -295,10 +364,18 @@ fn a(noun: &str) -> String {
     format!("{article} {noun}")
 }
 
+/// Letters, digits and `-._~`: what no URL gives a meaning to (RFC 3986 section 2.3).
+fn is_segment(text: &str) -> bool {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    !text.is_empty() && text.bytes().all(unreserved) && !matches!(text, "." | "..")
+}
+
 /// `host` or `host:port`, nothing that could turn into another part of a URL.
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
+    text.bytes().all(plain)
+        && !text.starts_with(['.', '-'])
+        && !text.contains("..")
+        && !text.ends_with(':')
+        && url::canonical(&format!("https://{text}"), false).is_ok()
 }

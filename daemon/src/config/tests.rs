@@ -9,7 +9,8 @@ use crate::domain::{
 };
 
 fn check(text: &str) -> Result<Profiles, String> {
-    let context = Context { directory: "/etc/usher".into(), home: Some("/home/u".into()) };
+    let context =
+        Context { directory: "/etc/usher".into(), home: Some("/home/u".into()), network: Network::default() };
     parse(text, Path::new("/etc/usher/config.toml"), &context).map_err(|report| report.to_string())
 }
 
@@ -31,8 +32,8 @@ fn the_guides_oauth_client_needs_four_lines() {
     .unwrap();
     let profile = &config.by_name["frontdoor"];
     let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
-    assert_eq!(grant.token_url.as_str(), "https://acme.example.com/oauth/token");
-    assert_eq!((grant.body, grant.client_auth), (Body::Json, ClientAuth::Body));
+    assert_eq!(grant.token_endpoint.configured().as_str(), "https://acme.example.com/oauth/token");
+    assert_eq!((grant.body, grant.client_auth), (Body::Json, Some(ClientAuth::Body)));
     assert_eq!(grant.client_secret, SecretRef::File("/run/secrets/frontdoor".into()));
     assert_eq!(profile.audience.as_deref(), Some("https://gateway.production.netfoundry.io/frontdoor"));
     assert_eq!(profile.default_scopes.to_string(), "frontdoor.read frontdoor.write");
@@ -64,9 +65,9 @@ fn the_profile_wins_over_its_preset() {
     .unwrap();
     let profile = &config.by_name["a"];
     let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
-    assert_eq!(grant.token_url.as_str(), "https://idp.example.com/t");
+    assert_eq!(grant.token_endpoint.configured().as_str(), "https://idp.example.com/t");
     assert_eq!(grant.client_secret, SecretRef::Env("SECRET".into()));
-    assert_eq!(grant.ca_file.as_deref(), Some(Path::new("/etc/usher/ca.pem")));
+    assert_eq!(grant.network.ca_file.as_deref(), Some(Path::new("/etc/usher/ca.pem")));
     assert_eq!(grant.default_lifetime, Duration::from_secs(300));
     let limit = grant.max_token_requests.unwrap();
     assert_eq!((limit.requests, limit.window), (10, Duration::from_secs(8 * 3600)));
@@ -142,7 +143,7 @@ fn what_cannot_be_safe_is_refused() {
         ("token_url = \"https://i.example/t\"\ndefault_lifetime = \"25h\"", "at most 24h"),
         ("preset = \"netfoundry-frontdor\"", "is not a preset; did you mean \"netfoundry-frontdoor\"?"),
         ("preset = \"netfoundry-frontdor\"", "line 1: profile.a.idp: is missing"),
-        ("preset = \"other\"", "is not a preset; there are netfoundry-api-token, "),
+        ("preset = \"other\"", "is not a preset; there are auth0, cognito, "),
     ] {
         let report = problems(&with(line));
         assert!(report.contains(expected), "{expected:?} is not in\n{report}");

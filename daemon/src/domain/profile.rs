@@ -71,10 +71,10 @@ impl Grant {
     pub fn issues_the_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::ClientCredentials(one), Self::ClientCredentials(other)) => {
-                let ClientCredentials { ca_file, default_lifetime, max_token_requests, .. } = &**other;
+                let ClientCredentials { network, default_lifetime, max_token_requests, .. } = &**other;
                 **other
                     == ClientCredentials {
-                        ca_file: ca_file.clone(),
+                        network: network.clone(),
                         default_lifetime: *default_lifetime,
                         max_token_requests: *max_token_requests,
                         ..(**one).clone()
@@ -96,22 +96,58 @@ impl Grant {
 /// What a client-credentials request is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCredentials {
-    /// The token endpoint.
-    pub token_url: Url,
+    /// Where to ask.
+    pub token_endpoint: TokenEndpoint,
     /// The client identifier.
     pub client_id: String,
     /// Where the client secret comes from.
     pub client_secret: SecretRef,
     /// How the parameters are written.
     pub body: Body,
-    /// How the client authenticates. Never probed.
-    pub client_auth: ClientAuth,
-    /// The certificates that the token endpoint is checked against, in place of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// How the client authenticates; never probed. None: as the IdP's metadata says.
+    pub client_auth: Option<ClientAuth>,
+    /// What the token is for (RFC 8707), beside or in place of the audience.
+    pub resources: Vec<String>,
+    /// Further parameters, by name. None of them is one of usher's own.
+    pub params: BTreeMap<String, String>,
+    /// How the IdP is reached.
+    pub network: Network,
     /// What a token response without `expires_in` means.
     pub default_lifetime: Duration,
     /// How many token requests a key may cost.
     pub max_token_requests: Option<RequestLimit>,
+}
+
+/// Where tokens are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenEndpoint {
+    /// At this URL.
+    Known(Url),
+    /// Where the metadata of this issuer say (RFC 8414, OpenID Connect Discovery 1.0).
+    Discovered {
+        /// The issuer, exactly as its metadata have to name it.
+        issuer: Url,
+    },
+}
+
+impl TokenEndpoint {
+    /// The URL that the configuration gives: the endpoint, or the issuer.
+    pub fn configured(&self) -> &Url {
+        match self {
+            Self::Known(url) | Self::Discovered { issuer: url } => url,
+        }
+    }
+}
+
+/// How an IdP is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// The certificates that the IdP is checked against, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for https, `http://host:port`.
+    pub proxy: Option<Url>,
+    /// Hosts that are reached without it: names, `.suffixes`, addresses, CIDR blocks.
+    pub no_proxy: Vec<String>,
 }
 
 /// How the parameters of a token request are written.
@@ -130,6 +166,8 @@ pub enum ClientAuth {
     Body,
     /// HTTP Basic, both form-urlencoded first (`client_secret_basic`, RFC 6749 section 2.3.1).
     Basic,
+    /// HTTP Basic, both as they are: for servers that do not decode them.
+    BasicBare,
 }
 
 /// An API account's token.

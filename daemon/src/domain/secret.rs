@@ -11,6 +11,10 @@ pub enum SecretRef {
     File(PathBuf),
     /// A variable of the environment that usherd was started with.
     Env(String),
+    /// What a program prints: its path and its arguments. Run anew for every token request.
+    Command(Vec<String>),
+    /// A credential that systemd hands to the service (systemd.exec(5), `LoadCredential=`), by its name.
+    Credential(String),
 }
 
 impl fmt::Display for SecretRef {
@@ -18,6 +22,8 @@ impl fmt::Display for SecretRef {
         match self {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Env(name) => write!(f, "env {name}"),
+            Self::Command(argv) => write!(f, "command {}", argv.first().map_or("", String::as_str)),
+            Self::Credential(name) => write!(f, "credential {name}"),
         }
     }
 }

@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, redirect::Policy};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::{Certificate, Client, NoProxy, Proxy, redirect::Policy};
+use url::Url;
 
 use crate::{
-    domain::profile::ClientCredentials,
+    domain::profile::Network,
     os::trusted::{self, Readers},
     token::ports::{IssueError, IssueErrorKind},
 };
 
 /// From the first byte sent to the last one received.
 pub const TOTAL_DEADLINE: Duration = Duration::from_secs(10);
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Until there is a connection, TLS included.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// The largest file of CA certificates: a system's whole store is smaller.
 const MAX_CA_FILE: u64 = 1024 * 1024;
@@ -25,7 +28,7 @@ const MAX_CA_FILE: u64 = 1024 * 1024;
 /// What tells clients apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Settings {
-    ca_file: Option<PathBuf>,
+    network: Network,
     loopback_http: bool,
 }
 
@@ -40,11 +43,10 @@ struct Built {
 pub struct Clients(Mutex<HashMap<Settings, Built>>);
 
 impl Clients {
-    /// The client for a grant's token endpoint.
-    pub async fn get(&self, grant: &ClientCredentials) -> Result<Client, IssueError> {
-        let settings =
-            Settings { ca_file: grant.ca_file.clone(), loopback_http: grant.token_url.scheme() == "http" };
-        let certificates = match &settings.ca_file {
+    /// The client for servers that are reached this way; by http only if they are on this machine.
+    pub async fn get(&self, network: &Network, loopback_http: bool) -> Result<Client, IssueError> {
+        let settings = Settings { network: network.clone(), loopback_http };
+        let certificates = match &network.ca_file {
             Some(path) => read_ca_file(path.clone()).await?,
             None => Vec::new(),
         };
@@ -58,6 +60,14 @@ impl Clients {
         clients.insert(settings, Built { certificates, client: client.clone() });
         Ok(client)
     }
+}
+
+/// The proxy that a request to `url` goes through.
+pub fn proxy<'a>(network: &'a Network, url: &Url) -> Option<&'a Url> {
+    let proxy = network.proxy.as_ref()?;
+    // As reqwest decides it.
+    let matcher = Matcher::builder().https(proxy.as_str()).no(network.no_proxy.join(",")).build();
+    matcher.intercept(&url.as_str().parse().ok()?).map(|_| proxy)
 }
 
 async fn read_ca_file(path: PathBuf) -> Result<Vec<u8>, IssueError> {
@@ -82,7 +92,14 @@ fn build(settings: &Settings, certificates: &[u8]) -> Result<Client, IssueError>
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(2)
         .user_agent(concat!("usher/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &settings.ca_file {
+    if let Some(url) = &settings.network.proxy
+        && !settings.loopback_http
+    {
+        let unusable = |error| unusable(format!("the proxy cannot be used: {error}"));
+        let except = NoProxy::from_string(&settings.network.no_proxy.join(","));
+        builder = builder.proxy(Proxy::https(url.clone()).map_err(unusable)?.no_proxy(except));
+    }
+    if let Some(path) = &settings.network.ca_file {
         let bundle = Certificate::from_pem_bundle(certificates)
             .ok()
             .filter(|bundle| !bundle.is_empty())

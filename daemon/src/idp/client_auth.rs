@@ -14,16 +14,18 @@ use crate::domain::{
 /// Adds the client's credentials to the parameters, or answers the Authorization header for them.
 pub fn authenticate<'a>(
     grant: &'a ClientCredentials,
+    method: ClientAuth,
     secret: &'a SecretString,
     parameters: &mut Parameters<'a>,
 ) -> Option<HeaderValue> {
-    match grant.client_auth {
+    match method {
         ClientAuth::Body => {
             parameters.client_id = Some(&grant.client_id);
             parameters.client_secret = Some(secret.expose_secret());
             None
         }
         ClientAuth::Basic => Some(basic(&grant.client_id, secret)),
+        ClientAuth::BasicBare => Some(bare(&grant.client_id, secret)),
     }
 }
 
@@ -43,11 +45,12 @@ impl Sent<'_> {
         let secret = self.secret.expose_secret();
         let encoded: Zeroizing<String> = Zeroizing::new(byte_serialize(secret.as_bytes()).collect());
         let spaces = Zeroizing::new(encoded.replace('+', "%20"));
-        let header = basic(self.client_id, self.secret);
-        let header =
-            header.to_str().ok().and_then(|header| header.strip_prefix("Basic ")).unwrap_or_default();
+        let headers = [basic(self.client_id, self.secret), bare(self.client_id, self.secret)];
+        let [encoded_pair, bare_pair] = headers.each_ref().map(|header| {
+            header.to_str().ok().and_then(|header| header.strip_prefix("Basic ")).unwrap_or_default()
+        });
         let json = Zeroizing::new(serde_json::to_string(secret).unwrap_or_default());
-        [secret, &encoded, &spaces, json.trim_matches('"'), header]
+        [secret, &encoded, &spaces, json.trim_matches('"'), encoded_pair, bare_pair]
             .into_iter()
             .any(|form| !form.is_empty() && text.contains(form))
     }
@@ -60,7 +63,16 @@ fn basic(client_id: &str, secret: &SecretString) -> HeaderValue {
     pair.extend(byte_serialize(client_id.as_bytes()));
     pair.push(':');
     pair.extend(byte_serialize(secret.expose_secret().as_bytes()));
-    let header = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
+    header(&pair)
+}
+
+/// Neither part encoded: what curl and python-requests send, and some servers want.
+fn bare(client_id: &str, secret: &SecretString) -> HeaderValue {
+    header(&Zeroizing::new(format!("{client_id}:{}", secret.expose_secret())))
+}
+
+fn header(pair: &str) -> HeaderValue {
+    let header = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair)));
     // Base64 is always a valid header; the fallback is never met.
     let mut value = HeaderValue::from_str(&header).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
     value.set_sensitive(true);
@@ -93,5 +105,8 @@ mod tests {
         let encoded = header.to_str().unwrap().strip_prefix("Basic ").unwrap();
         assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), b"my+id:s3cr3t+with+space%2B%25%26");
         assert!(!format!("{header:?}").contains(encoded));
+        let header = bare("my id", &"s3cr3t+%&".into());
+        let encoded = header.to_str().unwrap().strip_prefix("Basic ").unwrap();
+        assert_eq!(BASE64_STANDARD.decode(encoded).unwrap(), b"my id:s3cr3t+%&");
     }
 }

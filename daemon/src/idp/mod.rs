@@ -1,60 +1,62 @@
 //! Identity providers: the only place that speaks HTTP.
 //!
 //! - [`client`]: HTTP clients that follow no redirect, speak https and give up in time
+//! - [`exchange`]: one request and its answer
+//! - [`discovery`]: where an issuer's token endpoint is
 //! - [`grants`]: the parameters of a token request
 //! - [`client_auth`]: how the client proves who it is
 //! - [`wire`]: how parameters are written and answers are read
-//! - [`retry`]: when a server wants to be asked again
+//! - [`date`]: the server's clock, and when it wants to be asked again
 //! - [`no_answer`]: why there is no answer, in words that help
 //!
 //! No body reaches a log or an error, and how a client authenticates is configured, never probed.
 
 pub mod client;
 pub mod client_auth;
+pub mod date;
+pub mod discovery;
+pub mod exchange;
 pub mod grants;
 pub mod no_answer;
-pub mod retry;
 pub mod wire;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::{
-    Response,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+
+use self::{
+    client::Clients,
+    discovery::{Discovery, Metadata},
+    exchange::Destination,
 };
-use url::Url;
-use zeroize::Zeroizing;
-
-use self::{client::Clients, no_answer::no_answer};
-use crate::domain::profile::ClientCredentials;
-use crate::token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer};
-
-/// The largest token response, decompressed.
-const MAX_BODY: usize = 256 * 1024;
+use crate::{
+    domain::profile::{ClientAuth, ClientCredentials, TokenEndpoint},
+    token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer},
+};
 
 /// Asks IdPs over HTTP.
 pub struct HttpIssuer {
     clients: Clients,
+    discovery: Discovery,
     clock: Arc<dyn Clock>,
 }
 
 impl HttpIssuer {
     /// Clients are built when they are first needed.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clients: Clients::default(), clock }
+        Self { clients: Clients::default(), discovery: Discovery::default(), clock }
     }
 
     async fn request(&self, request: IssueRequest) -> Result<Issued, IssueError> {
         let grant = &request.grant;
+        let Metadata { token_endpoint, client_auth } = self.endpoint(grant).await?;
         let mut parameters = grants::client_credentials::parameters(&request);
-        let authorization = client_auth::authenticate(grant, &request.secret, &mut parameters);
+        let authorization = client_auth::authenticate(grant, client_auth, &request.secret, &mut parameters);
         let body = wire::encode(&parameters, grant.body);
-        let mut post = self
-            .clients
-            .get(grant)
-            .await?
-            .post(grant.token_url.clone())
+        let client = self.clients.get(&grant.network, token_endpoint.scheme() == "http").await?;
+        let mut post = client
+            .post(token_endpoint.clone())
             .header(CONTENT_TYPE, wire::content_type(grant.body))
             .header(ACCEPT, "application/json")
             // Zeroed once it is sent.
@@ -62,18 +64,32 @@ impl HttpIssuer {
         if let Some(authorization) = authorization {
             post = post.header(AUTHORIZATION, authorization);
         }
-        let response = post.send().await.map_err(|error| no_answer(grant, error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = read_body(grant, response).await?;
+        let to = Destination { url: &token_endpoint, network: &grant.network };
+        let answer = exchange::send(post, to).await?;
+        let now = self.clock.now();
         let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
-        let answer =
-            wire::Answer { server: server(&grant.token_url), status, headers: &headers, body: &body };
-        wire::read(&answer, sent).map_err(|error| match error.kind {
-            IssueErrorKind::Unavailable => {
-                IssueError { retry_after: retry::hint(&headers, self.clock.now()), ..error }
+        match wire::read(&answer, to.server(), sent) {
+            Ok(issued) => Ok(Issued { server_time: date::server_time(&answer.headers), ..issued }),
+            Err(error) if error.kind == IssueErrorKind::Unavailable => {
+                Err(IssueError { retry_after: date::retry_after(&answer.headers, now), ..error })
             }
-            _ => error,
-        })
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where to ask, and how to authenticate there.
+    async fn endpoint(&self, grant: &ClientCredentials) -> Result<Metadata, IssueError> {
+        let found = match &grant.token_endpoint {
+            // The configuration has it that client_auth is there, too.
+            TokenEndpoint::Known(url) => {
+                Metadata { token_endpoint: url.clone(), client_auth: ClientAuth::Basic }
+            }
+            TokenEndpoint::Discovered { issuer } => {
+                let now = self.clock.now();
+                self.discovery.metadata(issuer, &grant.network, &self.clients, now).await?
+            }
+        };
+        Ok(Metadata { client_auth: grant.client_auth.unwrap_or(found.client_auth), ..found })
     }
 }
 
@@ -81,30 +97,4 @@ impl Issuer for HttpIssuer {
     fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
         Box::pin(self.request(request))
     }
-}
-
-/// Reads at most [`MAX_BODY`], counted after decompression: a small answer can unpack to gigabytes.
-async fn read_body(
-    grant: &ClientCredentials,
-    mut response: Response,
-) -> Result<Zeroizing<Vec<u8>>, IssueError> {
-    let expected = response.content_length().and_then(|len| usize::try_from(len).ok());
-    let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(MAX_BODY)));
-    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(grant, error))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            let message = format!(
-                "the IdP {} answered more than 256 KiB, which no token response is",
-                server(&grant.token_url)
-            );
-            let http_status = Some(response.status().as_u16());
-            return Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Host and port: what errors and logs call an IdP.
-fn server(url: &Url) -> String {
-    url.authority().to_owned()
 }

@@ -1,34 +1,55 @@
 //! Why there is no answer from an IdP, in words that help.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::Path};
 
 use rustls::CertificateError;
 
-use super::{client::TOTAL_DEADLINE, server};
-use crate::{
-    domain::profile::ClientCredentials,
-    token::ports::{IssueError, IssueErrorKind},
+use super::{
+    client::{self, CONNECT_DEADLINE, TOTAL_DEADLINE},
+    exchange::Destination,
 };
+use crate::token::ports::{IssueError, IssueErrorKind};
 
 /// No answer, or half of one. What is said is the innermost cause ("connection refused"); none of the
 /// causes holds anything of the request.
-pub(super) fn no_answer(grant: &ClientCredentials, error: reqwest::Error) -> IssueError {
-    let server = server(&grant.token_url);
+pub(super) fn no_answer(to: Destination<'_>, error: reqwest::Error) -> IssueError {
+    let server = to.server();
     let error = error.without_url();
-    let message = if error.is_timeout() {
+    let message = if let Some(problem) = causes(&error).find_map(certificate) {
+        certificate_message(server, problem, to.network.ca_file.as_deref())
+    } else if error.is_connect() {
+        let way = match client::proxy(to.network, to.url) {
+            Some(proxy) => format!(" by way of the proxy {}", proxy.authority()),
+            None => String::new(),
+        };
+        format!("cannot connect to the IdP {server}{way}: {}", connect_problem(&error))
+    } else if error.is_timeout() {
         format!("the IdP {server} did not answer within {} s", TOTAL_DEADLINE.as_secs())
-    } else if let Some(problem) = causes(&error).find_map(certificate) {
-        certificate_message(&server, problem, grant.ca_file.is_some())
     } else {
-        let cause = causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string);
-        if error.is_connect() {
-            format!("cannot connect to the IdP {server}: {cause}")
-        } else {
-            format!("the IdP {server} broke off its answer: {cause}")
-        }
+        format!("the IdP {server} broke off its answer: {}", innermost(&error))
     };
     let http_status = error.status().map(|status| status.as_u16());
     IssueError { http_status, ..IssueError::new(IssueErrorKind::Unreachable, message) }
+}
+
+fn connect_problem(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {} s", CONNECT_DEADLINE.as_secs());
+    }
+    let cause = innermost(error);
+    // As hyper-util says what proxies do.
+    match cause.strip_prefix("tunnel error: ") {
+        Some("unsuccessful") => "the proxy refuses to".to_owned(),
+        Some("proxy authorization required") => {
+            "the proxy wants a user name and a password, which usher does not send".to_owned()
+        }
+        Some(other) => format!("the proxy's answer: {other}"),
+        None => cause,
+    }
+}
+
+fn innermost(error: &reqwest::Error) -> String {
+    causes(error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The causes of an error, from the outermost to the innermost. An `io::Error` hides the one that it
@@ -48,19 +69,23 @@ fn certificate<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a CertificateEr
     }
 }
 
-fn certificate_message(server: &str, problem: &CertificateError, own_ca: bool) -> String {
+fn certificate_message(server: &str, problem: &CertificateError, ca_file: Option<&Path>) -> String {
     use CertificateError as C;
-    let unknown_issuer = if own_ca {
-        "is not signed by a CA in ca_file, which stands in place of the system's"
-    } else {
-        "is not signed by a CA that this system knows; if your organization has a CA of its own, name its file \
-         in ca_file"
+    let unknown_issuer = match ca_file {
+        Some(path) => &format!(
+            "is not signed by a CA in ca_file ({}), which stands in place of the system's",
+            path.display()
+        ),
+        None => {
+            "is not signed by a CA that this system knows; if your organization has a CA of its own, name its \
+             file in ca_file"
+        }
     };
     let what = match problem {
         C::Expired | C::ExpiredContext { .. } => "has expired, or the clock here is wrong",
         C::NotValidYet | C::NotValidYetContext { .. } => "is not valid yet, or the clock here is wrong",
         C::NotValidForName | C::NotValidForNameContext { .. } => {
-            "is for another name; check the host in token_url"
+            "is for another name; check the host in token_url or issuer"
         }
         // A CA of the same name with another key.
         C::UnknownIssuer | C::BadSignature => unknown_issuer,

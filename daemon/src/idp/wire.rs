@@ -2,10 +2,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use reqwest::{
-    StatusCode,
-    header::{CONTENT_TYPE, HeaderMap},
-};
+use reqwest::{StatusCode, header::CONTENT_TYPE};
 use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -13,7 +10,7 @@ use serde::{
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::{client_auth::Sent, grants::Parameters};
+use super::{client_auth::Sent, exchange::Answer, grants::Parameters};
 use crate::{
     domain::{profile::Body, scope::ScopeSet, secret::SecretString, token::check_credential},
     token::ports::{ExpiresIn, IssueError, IssueErrorKind, Issued},
@@ -35,7 +32,7 @@ pub fn content_type(body: Body) -> &'static str {
 /// The body of a request.
 pub fn encode(parameters: &Parameters<'_>, body: Body) -> Zeroizing<Vec<u8>> {
     // Large enough for any escaping: a buffer that grows leaves copies of the secret behind.
-    let room = parameters.pairs().map(|(name, value)| name.len() + 6 * value.len() + 8).sum();
+    let room = parameters.pairs().map(|(name, value)| name.len() + 6 * value.len() + 16).sum();
     match body {
         Body::Json => {
             let mut bytes = Zeroizing::new(Vec::with_capacity(room));
@@ -49,18 +46,6 @@ pub fn encode(parameters: &Parameters<'_>, body: Body) -> Zeroizing<Vec<u8>> {
             Zeroizing::new(form.finish().into_bytes())
         }
     }
-}
-
-/// A server's answer to a token request.
-pub struct Answer<'a> {
-    /// What messages call the server.
-    pub server: String,
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The body, at most 256 KiB of it.
-    pub body: &'a [u8],
 }
 
 /// A token response (RFC 6749 section 5.1). Unknown members are passed over, doubled ones are errors.
@@ -86,12 +71,12 @@ struct Failure<'a> {
 }
 
 /// Reads an answer. Nothing of the body is in the error but `error` and a cleaned `error_description`.
-pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
-    let failure: Failure<'_> = serde_json::from_slice(answer.body).unwrap_or_default();
+pub fn read(answer: &Answer, server: &str, sent: Sent<'_>) -> Result<Issued, IssueError> {
+    let failure: Failure<'_> = serde_json::from_slice(&answer.body).unwrap_or_default();
     if !answer.status.is_success() || failure.error.is_some() {
-        return Err(refused(answer, &failure, sent));
+        return Err(refused(answer, server, &failure, sent));
     }
-    let success: Success<'_> = serde_json::from_slice(answer.body).map_err(|error| {
+    let success: Success<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
         // The parser's message can quote a value; its category and place cannot.
         let what = match error.classify() {
             serde_json::error::Category::Data => {
@@ -99,39 +84,46 @@ pub fn read(answer: &Answer<'_>, sent: Sent<'_>) -> Result<Issued, IssueError> {
             }
             _ => "not JSON; is token_url the token endpoint?",
         };
-        invalid(answer, sent, &format!("{what} (at line {} column {})", error.line(), error.column()))
+        invalid(answer, server, sent, &format!("{what} (at line {} column {})", error.line(), error.column()))
     })?;
-    let kind = success.token_type.ok_or_else(|| invalid(answer, sent, "without token_type"))?;
+    let kind = success.token_type.ok_or_else(|| invalid(answer, server, sent, "without token_type"))?;
     if !kind.eq_ignore_ascii_case("bearer") {
-        return Err(invalid(answer, sent, "with a token_type other than Bearer, which usher cannot present"));
+        return Err(invalid(
+            answer,
+            server,
+            sent,
+            "with a token_type other than Bearer, which usher cannot present",
+        ));
     }
     let Seconds(Some(expires_in)) = success.expires_in else {
-        return Err(invalid(answer, sent, "with an expires_in that is no whole number of seconds"));
+        return Err(invalid(answer, server, sent, "with an expires_in that is no whole number of seconds"));
     };
-    let access_token = success.access_token.ok_or_else(|| invalid(answer, sent, "without access_token"))?;
+    let access_token =
+        success.access_token.ok_or_else(|| invalid(answer, server, sent, "without access_token"))?;
     let access_token = SecretString::from(&*access_token);
     check_credential(&access_token)
-        .map_err(|error| invalid(answer, sent, &format!("with an access_token that {error}")))?;
+        .map_err(|error| invalid(answer, server, sent, &format!("with an access_token that {error}")))?;
     Ok(Issued {
         access_token,
         expires_in,
         scopes: success.scope.map(|scope| ScopeSet::from_parameter(&scope)),
+        server_time: None,
     })
 }
 
-fn invalid(answer: &Answer<'_>, sent: Sent<'_>, what: &str) -> IssueError {
+fn invalid(answer: &Answer, server: &str, sent: Sent<'_>, what: &str) -> IssueError {
     let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = clean(content_type.filter(|text| !sent.is_in(text)).unwrap_or("no Content-Type"), 60);
     let message = format!(
         "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
-        answer.server,
+        server,
         answer.status.as_u16(),
     );
     let http_status = Some(answer.status.as_u16());
     IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) }
 }
 
-fn refused(answer: &Answer<'_>, failure: &Failure<'_>, sent: Sent<'_>) -> IssueError {
+fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>) -> IssueError {
     let status = answer.status;
     let code = failure.error.as_deref().filter(|code| {
         (1..=MAX_ERROR).contains(&code.len())
@@ -144,7 +136,7 @@ fn refused(answer: &Answer<'_>, failure: &Failure<'_>, sent: Sent<'_>) -> IssueE
     } else {
         IssueErrorKind::Refused
     };
-    let mut message = format!("the IdP {} answered {}", answer.server, status.as_u16());
+    let mut message = format!("the IdP {} answered {}", server, status.as_u16());
     if let Some(code) = code {
         message.push(' ');
         message.push_str(code);

@@ -2,16 +2,21 @@
 
 use std::{fs::File, io, os::fd::AsRawFd as _};
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, getrlimit, setrlimit},
-    signal::{SigHandler, Signal, signal},
-    stat::{Mode, umask},
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{SigHandler, Signal, signal},
+        stat::{Mode, umask},
+    },
 };
 
 /// No core dump, no ptrace and no `/proc/PID/mem` for other processes of the same user (prctl(2),
-/// `PR_SET_DUMPABLE`), and new files for us alone.
+/// `PR_SET_DUMPABLE`), new files for us alone, and nothing that we have open for the programs that we start.
 pub fn process() -> io::Result<()> {
+    close_on_exec()?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     prctl::set_dumpable(false)?;
     umask(Mode::from_bits_truncate(0o077));
@@ -43,4 +48,29 @@ pub fn fill_standard_descriptors() -> io::Result<()> {
         }
         std::mem::forget(null);
     }
+}
+
+/// Marks every descriptor but the standard ones, whoever opened it and left it to us, to be closed where
+/// another program is executed.
+#[expect(unsafe_code, reason = "close_range(2) and fcntl(2) on descriptors that are only numbers here")]
+fn close_on_exec() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: nothing is closed now, and no memory is touched.
+    let marked =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if marked == 0 {
+        return Ok(());
+    }
+    // Linux before 5.11, or a filter of system calls that does not know it.
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let Some(descriptor) = entry?.file_name().to_str().and_then(|name| name.parse::<libc::c_int>().ok())
+        else {
+            continue;
+        };
+        if descriptor > 2 {
+            // SAFETY: as above.
+            Errno::result(unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! The operating system: everything that needs nix or `unsafe`.
 
 pub mod clock;
+pub mod detach;
 pub mod environment;
 pub mod harden;
 pub mod listener;
+pub mod process;
 pub mod random;
 pub mod trusted;
 

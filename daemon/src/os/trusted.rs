@@ -16,13 +16,29 @@ use nix::{libc, unistd::geteuid};
 /// How many symbolic links one path may lead over (as the kernel's, `path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
 
+/// For [`std::os::unix::fs::OpenOptionsExt::custom_flags`]: a symbolic link is not followed (open(2)).
+pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
+
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     /// Anybody: it holds no secret.
     Anyone,
+    /// Its owner, and its group: where systemd grants the access by an ACL, that is how it looks.
+    OwnerAndGroup,
     /// Its owner alone: no permission bit for group and others.
     OwnerOnly,
+}
+
+impl Readers {
+    /// The permission bits that let others read.
+    fn forbidden(self) -> u32 {
+        match self {
+            Self::Anyone => 0,
+            Self::OwnerAndGroup => 0o037,
+            Self::OwnerOnly => 0o077,
+        }
+    }
 }
 
 /// Why a file is not trusted, or cannot be read.
@@ -113,6 +129,13 @@ pub fn read(path: &Path, readers: Readers, max: u64) -> Result<Vec<u8>, TrustErr
     Ok(bytes)
 }
 
+/// Checks that the program at `path` is there and that nobody else can change it.
+pub fn program(path: &Path) -> Result<(), TrustError> {
+    let real = walk(path)?;
+    let meta = fs::metadata(&real).map_err(|source| TrustError::Io { path: path.to_owned(), source })?;
+    check_file(path, &meta, Readers::Anyone)
+}
+
 fn check_file(path: &Path, meta: &Metadata, readers: Readers) -> Result<(), TrustError> {
     let path = path.to_owned();
     let kind = meta.file_type();
@@ -132,7 +155,7 @@ fn check_file(path: &Path, meta: &Metadata, readers: Readers) -> Result<(), Trus
     let mode = meta.mode() & 0o7777;
     if mode & 0o022 != 0 {
         Err(TrustError::Writable { path, mode })
-    } else if readers == Readers::OwnerOnly && mode & 0o077 != 0 {
+    } else if mode & readers.forbidden() != 0 {
         Err(TrustError::Readable { path, mode })
     } else {
         Ok(())

@@ -7,7 +7,7 @@ use usher_proto::{
     error::{ErrorReason, Failure},
     v1::{
         ForgetRequest, ForgetResponse, ProfileStatus, ReloadRequest, ReloadResponse, StatusRequest,
-        StatusResponse, admin_service_server::AdminService,
+        StatusResponse, StopRequest, StopResponse, admin_service_server::AdminService,
     },
     version::VERSION,
 };
@@ -25,6 +25,9 @@ const SECRETS_PATIENCE: Duration = Duration::from_secs(2);
 pub trait Control: Send + Sync {
     /// Reads the configuration again and takes it as a whole, or not at all.
     fn reload(&self) -> BoxFuture<'_, Result<Changes, Report>>;
+
+    /// Has the daemon finish the calls in flight and end.
+    fn stop(&self);
 
     /// How things stand.
     fn facts(&self) -> Facts;
@@ -79,7 +82,7 @@ impl AdminService for Admin {
                 .remove(&slot.profile.name)
                 .map(|error| error.to_string())
                 .unwrap_or_default(),
-            ..convert::profile(&slot.profile)
+            ..convert::profile(&slot.profile, slot.default_entry().standing.clock_offset())
         });
         let profiles = profiles.collect();
         let facts = self.control.facts();
@@ -91,6 +94,7 @@ impl AdminService for Admin {
             config_error: facts.config_error.unwrap_or_default(),
             config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),
             profiles,
+            default_profile: directory.default_profile.clone().unwrap_or_default(),
         }))
     }
 
@@ -111,5 +115,10 @@ impl AdminService for Admin {
         }
         let forgotten = self.engine.forget(&profile).map_err(|error| status::failure(&error))?;
         Ok(Response::new(ForgetResponse { forgotten }))
+    }
+
+    async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+        self.control.stop();
+        Ok(Response::new(StopResponse { pid: std::process::id() }))
     }
 }

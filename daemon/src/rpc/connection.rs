@@ -22,6 +22,7 @@ use tower::Service as _;
 use tracing::debug;
 use usher_proto::version;
 
+use super::authority::Authority;
 use crate::access::Peer;
 
 /// Calls at a time on one connection.
@@ -124,7 +125,7 @@ pub(super) async fn serve(
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_LOCAL_RESETS)
         .max_send_buf_size(SEND_BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Authority::new(stream)), service);
     tokio::pin!(connection);
     let look = time::sleep(FIRST_REQUEST);
     tokio::pin!(look);

@@ -64,9 +64,9 @@ pub fn answer(answer: &Answer) -> GetTokenResponse {
 }
 
 /// A profile without its keys.
-pub fn profile(profile: &Profile) -> ProfileStatus {
+pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileStatus {
     let token_url = match &profile.grant {
-        Grant::ClientCredentials(grant) => grant.token_url.to_string(),
+        Grant::ClientCredentials(grant) => grant.token_endpoint.configured().to_string(),
         Grant::Static(_) => String::new(),
     };
     ProfileStatus {
@@ -80,6 +80,7 @@ pub fn profile(profile: &Profile) -> ProfileStatus {
         allows_loopback_http: profile.allow_loopback_http,
         secret_error: String::new(),
         tokens: Vec::new(),
+        clock_offset_seconds,
         secret_source: profile.grant.secret().to_string(),
         audience: profile.audience.as_deref().unwrap_or_default().to_owned(),
         audiences: profile.audiences.iter().map(ToString::to_string).collect(),

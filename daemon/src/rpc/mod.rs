@@ -2,12 +2,14 @@
 //!
 //! - [`serve`]: all connections, from accept to drain
 //! - [`connection`]: one of them: its limits, and when it has to go
+//! - [`authority`]: what gRPC's C core calls a Unix socket, made acceptable
 //! - [`token`], [`admin`]: the services
 //! - [`convert`]: the engine's words into the contract's
 //! - [`status`]: the engine's errors into gRPC statuses
 //! - [`deadline`]: how long a caller waits
 
 pub mod admin;
+mod authority;
 mod connection;
 pub mod convert;
 pub mod deadline;

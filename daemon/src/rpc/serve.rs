@@ -81,6 +81,21 @@ pub async fn serve(
     }
 }
 
+/// Serves one caller until it hangs up or `shutdown` ends.
+pub async fn serve_one(
+    stream: UnixStream,
+    routes: Routes,
+    policy: Policy,
+    shutdown: impl Future<Output = ()>,
+) {
+    let Some(peer) = admit(&stream, policy) else { return };
+    let (_stop, stopped) = watch::channel(());
+    tokio::select! {
+        () = connection::serve(stream, peer, routes, Arc::new(Activity::new()), stopped) => {}
+        () = shutdown => {}
+    }
+}
+
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,

@@ -4,27 +4,18 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::{MAX_SECRET, secret_in};
 use crate::{
     domain::secret::SecretString,
     os::trusted::{self, Readers},
     token::ports::SecretError,
 };
 
-/// The largest secret.
-const MAX: u64 = 64 * 1024;
-
-/// Reads the secret. One line end after it is not part of it: editors and `echo` put it there.
+/// Reads the secret.
 pub(super) fn read(path: &Path) -> Result<SecretString, SecretError> {
-    let bytes =
-        trusted::read(path, Readers::OwnerOnly, MAX).map_err(|error| SecretError(error.to_string()))?;
-    let bytes = Zeroizing::new(bytes);
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| SecretError(format!("{} is not UTF-8 text", path.display())))?;
-    let secret = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-    if secret.is_empty() {
-        return Err(SecretError(format!("{} is empty", path.display())));
-    }
-    Ok(SecretString::from(secret))
+    let bytes = trusted::read(path, Readers::OwnerOnly, MAX_SECRET as u64);
+    let bytes = Zeroizing::new(bytes.map_err(|error| SecretError(error.to_string()))?);
+    secret_in(&bytes).map_err(|what| SecretError(format!("{} {what}", path.display())))
 }
 
 #[cfg(test)]

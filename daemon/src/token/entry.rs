@@ -294,6 +294,11 @@ impl Entry {
         self.lock().flight = None;
     }
 
+    /// Whether it may be looked, at some cost, whether a refused secret has been replaced.
+    pub fn may_look(&self, now: Moment) -> bool {
+        self.lock().may_look(now)
+    }
+
     /// A refusal is worth another try. If that is refused, too, the wait goes on doubling.
     pub fn forgive_refusal(&self) {
         let mut state = self.lock();
@@ -404,14 +409,20 @@ impl State {
         }
     }
 
+    fn may_look(&mut self, now: Moment) -> bool {
+        let may = self.last_look.is_none_or(|look| (look + LOOK_EVERY).reached(now));
+        if may {
+            self.last_look = Some(now);
+        }
+        may
+    }
+
     /// For a caller with a token that is still valid, while no request may be sent.
     fn answer_meanwhile(&mut self, now: Moment, token: Arc<Token>, refusal: &Refusal) -> Decision {
         match refusal {
             Refusal::Trouble(Cause::Issue { error, secret }, _)
-                if !error.kind.is_transient()
-                    && self.last_look.is_none_or(|look| (look + LOOK_EVERY).reached(now)) =>
+                if !error.kind.is_transient() && self.may_look(now) =>
             {
-                self.last_look = Some(now);
                 Decision::AnswerAndLook(token, *secret)
             }
             _ => Decision::Answer(token),

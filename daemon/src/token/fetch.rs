@@ -61,6 +61,15 @@ impl Engine {
         let (scopes, audience) = (entry.scopes.clone(), entry.audience.clone());
         match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
             Ok(issued) => {
+                let told =
+                    issued.server_time.and_then(|time| entry.standing.learn_time(time, ports.clock.now()));
+                if let Some(offset) = told {
+                    warn!(
+                        profile = profile.name,
+                        offset_seconds = offset,
+                        "the IdP's clock is far from ours"
+                    );
+                }
                 let replaces = takeoff.replaces();
                 let token = self.token(issued, entry, requested_at, default_lifetime, replaces);
                 info!(

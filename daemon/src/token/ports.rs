@@ -28,6 +28,11 @@ pub trait Jitter: Send + Sync {
 pub trait Secrets: Send + Sync {
     /// The secret, read anew.
     fn resolve<'a>(&'a self, reference: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>>;
+
+    /// Whether it can be had, as far as can be told without bothering anybody.
+    fn check<'a>(&'a self, reference: &'a SecretRef) -> BoxFuture<'a, Result<(), SecretError>> {
+        Box::pin(async move { self.resolve(reference).await.map(drop) })
+    }
 }
 
 /// Why a secret cannot be had: which source, what is wrong with it, what to do. Holds no secret.
@@ -63,6 +68,8 @@ pub struct Issued {
     pub expires_in: ExpiresIn,
     /// What was granted, if the IdP said so; otherwise it is what was asked for (RFC 6749 section 5.1).
     pub scopes: Option<ScopeSet>,
+    /// The IdP's clock when it answered, since the Unix epoch, if it said.
+    pub server_time: Option<Duration>,
 }
 
 /// `expires_in` of a token response.

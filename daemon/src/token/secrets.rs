@@ -15,7 +15,7 @@ pub async fn unreadable(
 ) -> BTreeMap<String, SecretError> {
     let tried = profiles.into_iter().map(async |profile| {
         let reference = profile.grant.secret();
-        let read = tokio::time::timeout(patience, secrets.resolve(reference)).await;
+        let read = tokio::time::timeout(patience, secrets.check(reference)).await;
         let error =
             read.unwrap_or_else(|_| Err(SecretError(format!("{reference} takes long to answer")))).err()?;
         Some((profile.name.clone(), error))

@@ -20,7 +20,7 @@ use super::{
 use crate::domain::{
     profile::{ClientCredentials, Grant, Profile, Profiles, StaticToken},
     scope::ScopeSet,
-    secret::SecretString,
+    secret::{SecretRef, SecretString},
     time::Moment,
     token::Token,
 };
@@ -197,6 +197,8 @@ impl Engine {
         let mut decision = entry.decide(self.now(), request.min_ttl, &request.rejected_token_id);
         if let Decision::Refuse(Refusal::Trouble(Cause::Issue { secret, error }, _)) = &decision
             && error.kind == IssueErrorKind::Refused
+            // A file is looked at for every call; a program is not run for every one.
+            && (!matches!(grant.client_secret, SecretRef::Command(_)) || entry.may_look(self.now()))
             && self.has_new_secret(profile, *secret, request.patience).await
         {
             entry.forgive(*secret);

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    ca::Ca,
+    ca::{Ca, Identity},
     http::Recorded,
     idp::{FakeIdp, Reply},
     server::Server,
@@ -30,6 +30,7 @@ pub struct Builder {
     issued: Vec<Issued>,
     account: (String, String),
     base64: bool,
+    identity: Option<Identity>,
 }
 
 /// A running API on 127.0.0.1, over https. Stops when it is dropped.
@@ -62,6 +63,13 @@ impl Builder {
         self
     }
 
+    /// Another certificate than the authority's usual one.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// Accepts the account as RFC 7617 encodes it, instead of raw as the guide shows it.
     #[must_use]
     pub fn base64(mut self) -> Self {
@@ -78,7 +86,9 @@ impl Builder {
             base64: self.base64,
         });
         let answering = Arc::clone(&state);
-        let server = Server::start(Some(ca.server()), move |request| answering.answer(request));
+        let server = Server::start(Some(self.identity.as_ref().unwrap_or(ca.server())), move |request| {
+            answering.answer(request)
+        });
         FakeApi { server, state }
     }
 }
@@ -92,7 +102,7 @@ impl FakeApi {
     /// Something else.
     pub fn builder() -> Builder {
         let account = (ACCOUNT.to_owned(), canary("API-TOKEN"));
-        Builder { issued: Vec::new(), account, base64: false }
+        Builder { issued: Vec::new(), account, base64: false, identity: None }
     }
 
     /// `https://127.0.0.1:PORT/frontdoor/<id>`: a profile's `base_url`.

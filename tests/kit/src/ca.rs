@@ -71,6 +71,11 @@ impl Ca {
         &self.server
     }
 
+    /// A certificate of this authority for these names.
+    pub fn named(&self, file: &str, names: &[&str]) -> Identity {
+        issue(&self.dir, file, &leaf(names), Some(&self.issuer))
+    }
+
     /// A certificate of this authority that ran out years ago.
     pub fn expired(&self) -> Identity {
         let mut params = leaf(&NAMES);
@@ -81,7 +86,7 @@ impl Ca {
 
     /// A certificate of this authority for somebody else.
     pub fn wrong_name(&self) -> Identity {
-        issue(&self.dir, "wrong-name", &leaf(&["idp.example.com"]), Some(&self.issuer))
+        self.named("wrong-name", &["idp.example.com"])
     }
 
     /// A certificate for the right names that this authority knows nothing of.

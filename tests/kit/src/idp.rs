@@ -71,6 +71,7 @@ struct State {
     default: Mutex<Reply>,
     expires_in: Value,
     issued: Issued,
+    pages: Mutex<BTreeMap<String, Reply>>,
 }
 
 impl Builder {
@@ -159,6 +160,7 @@ impl Builder {
             default: Mutex::new(Reply::token()),
             expires_in: self.expires_in,
             issued: Issued::default(),
+            pages: Mutex::default(),
         });
         let answering = Arc::clone(&state);
         let server = Server::start(identity.as_ref(), move |request| answering.answer(request));
@@ -220,6 +222,11 @@ impl FakeIdp {
         lock(&self.state.rules).clients.insert(id.to_owned(), secret.to_owned());
     }
 
+    /// Answers every GET of this path with `reply`: discovery metadata, say.
+    pub fn page(&self, path: &str, reply: Reply) {
+        lock(&self.state.pages).insert(path.to_owned(), reply);
+    }
+
     /// Answers the next request that keeps to the rules with `reply`; after those pushed before.
     pub fn push(&self, reply: Reply) {
         lock(&self.state.script).push_back(reply);
@@ -274,6 +281,11 @@ impl FakeIdp {
 
 impl State {
     fn answer(&self, request: &Recorded) -> Reply {
+        if request.method == "GET"
+            && let Some(page) = lock(&self.pages).get(request.route())
+        {
+            return page.clone();
+        }
         let granted = match lock(&self.rules).check(request) {
             Ok(granted) => granted,
             Err(refusal) => return refusal,

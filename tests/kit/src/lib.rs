@@ -4,7 +4,9 @@
 //! - [`ca`]: a certificate authority made on the spot, with good and bad server certificates
 //! - [`idp`]: a strict, scriptable OAuth token endpoint that misbehaves on cue
 //! - [`api`]: a Frontdoor-like API that accepts what the IdP issued
-//! - [`oidc`]: the real thing for comparison, npm's oidc-provider
+//! - [`issuer`]: metadata of an issuer, true or not
+//! - [`oidc`]: the real thing for comparison, npm's oidc-provider and oauth2-server
+//! - [`proxy`]: a real HTTP proxy, Debian's tinyproxy
 //! - [`sandbox`]: a private home for one test: files, environment, `usher` runs, leak scan at the end
 //! - [`usherd`]: a running daemon in a sandbox, from its readiness signal to its exit
 //! - [`curl`]: a wrapper around the real curl that writes down how it was called
@@ -33,9 +35,11 @@ pub mod client;
 pub mod curl;
 pub mod http;
 pub mod idp;
+pub mod issuer;
 pub mod leak;
 pub mod oidc;
 pub mod process;
+pub mod proxy;
 pub mod sandbox;
 mod server;
 pub mod tokens;

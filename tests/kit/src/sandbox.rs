@@ -60,6 +60,8 @@ impl Sandbox {
             ("XDG_RUNTIME_DIR".to_owned(), at("run")),
             ("XDG_CONFIG_HOME".to_owned(), at("config")),
             ("XDG_STATE_HOME".to_owned(), at("state")),
+            // A test that wants usherd to be started by usher says so.
+            ("USHER_AUTOSTART".to_owned(), "0".to_owned()),
         ]);
         Self(Arc::new(Inner {
             dir,

@@ -2,6 +2,8 @@
 //!
 //! The token is in no argument and no environment variable: curl reads its header from an inherited,
 //! sealed file in memory. Which URLs are allowed is usherd's to say; curl gets exactly those it answered.
+//! Where a request can be made once more and its answer be withheld, a token that the API refuses (401) is
+//! reported, and the request made once more with the next one.
 
 use std::{
     ffi::OsString,
@@ -10,7 +12,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
-use usher_proto::v1::GetTokenResponse;
+use usher_proto::v1::{GetTokenRequest, GetTokenResponse};
 
 use self::{
     parse::{Parsed, Part, parse},
@@ -19,7 +21,7 @@ use self::{
 use super::{profile, request, token::warn_if_short};
 use crate::{
     args::{Curl, Wanted},
-    call::{Daemon, with_daemon},
+    call::{Daemon, with_started_daemon},
     caller::Caller,
     error::Error,
 };
@@ -28,6 +30,8 @@ mod header;
 mod options;
 mod parse;
 mod redact;
+mod replay;
+mod withheld;
 
 pub(super) fn run(args: Curl, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let parsed = parse(args.args)?;
@@ -39,8 +43,8 @@ pub(super) fn run(args: Curl, caller: &mut Caller<'_>) -> Result<u8, Error> {
         ));
     }
     let named = profile(args.profile, caller)?;
-    let allowed = with_daemon(caller, args.wanted.timeout, async |daemon| {
-        allow(daemon, &urls, named, &args.wanted).await
+    let mut allowed = with_started_daemon(caller, args.wanted.timeout, async |daemon| {
+        allow(daemon, &urls, named, "", &args.wanted).await
     })?;
     warn_if_short(&allowed.answer, &args.wanted, caller);
     if parsed.resolves && allowed.urls.iter().any(|url| is_http(url)) {
@@ -51,11 +55,21 @@ pub(super) fn run(args: Curl, caller: &mut Caller<'_>) -> Result<u8, Error> {
             hint: None,
         });
     }
+    if replay::is_possible(&parsed) {
+        match withheld::run(&parsed, &allowed, caller)? {
+            withheld::Outcome::Done(code) => return Ok(code),
+            withheld::Outcome::Refused(held) => match again(&allowed, &args.wanted, caller) {
+                Ok(next) => allowed = next,
+                Err(why) => {
+                    let code = held.release(caller);
+                    caller.warn(&format!("the API refused the token (401), and there is no other: {why}"));
+                    return Ok(code);
+                }
+            },
+        }
+    }
     let file = header::file(&allowed.answer.authorization)?;
-    let mut command = Command::new("curl");
-    command.args(arguments(&parsed, &allowed.urls, &header::path(&file)));
-    // With the keys of the TLS session, whoever recorded the connection could read the token.
-    command.env_remove("SSLKEYLOGFILE");
+    let mut command = command(arguments(&parsed, &allowed.urls, &header::path(&file), &[]));
     if !parsed.verbose {
         // curl takes this process's place: signals and exit status are its own. Only a failure returns.
         return Err(Error::Curl(command.exec()));
@@ -63,6 +77,27 @@ pub(super) fn run(args: Curl, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let child = command.stderr(Stdio::piped()).spawn();
     drop(file);
     redact(child.map_err(Error::Curl)?, &allowed.answer, caller)
+}
+
+fn command(arguments: Vec<OsString>) -> Command {
+    let mut command = Command::new("curl");
+    command.args(arguments);
+    // With the keys of the TLS session, whoever recorded the connection could read the token.
+    command.env_remove("SSLKEYLOGFILE");
+    command
+}
+
+/// Reports the token as refused: the next one, or why there is none.
+fn again(refused: &Allowed, wanted: &Wanted, caller: &mut Caller<'_>) -> Result<Allowed, Error> {
+    let urls: Vec<&str> = refused.urls.iter().map(String::as_str).collect();
+    let (profile, id) = (refused.answer.profile.clone(), refused.answer.token_id.as_str());
+    let next = with_started_daemon(caller, wanted.timeout, async |daemon| {
+        allow(daemon, &urls, profile, id, wanted).await
+    })?;
+    if next.answer.token_id == id || next.urls != refused.urls {
+        return Err(Error::Answer("usherd has no other".to_owned()));
+    }
+    Ok(next)
 }
 
 /// What usherd said to the URLs.
@@ -77,10 +112,11 @@ async fn allow(
     daemon: &mut Daemon<'_>,
     urls: &[&str],
     named: String,
+    rejected: &str,
     wanted: &Wanted,
 ) -> Result<Allowed, Error> {
     let mut allowed = Allowed { urls: Vec::new(), answer: GetTokenResponse::default() };
-    let mut message = request(named, wanted);
+    let mut message = GetTokenRequest { rejected_token_id: rejected.to_owned(), ..request(named, wanted) };
     for url in urls {
         message.url = (*url).to_owned();
         let answer = daemon.token(message.clone()).await?;
@@ -94,10 +130,11 @@ async fn allow(
     Ok(allowed)
 }
 
-/// curl's arguments, with the URLs as they were checked in place of those that were typed.
-fn arguments(parsed: &Parsed, urls: &[String], header: &str) -> Vec<OsString> {
+/// curl's arguments, with the URLs as they were checked in place of those that were typed, and `ours` before them.
+fn arguments(parsed: &Parsed, urls: &[String], header: &str, ours: &[&str]) -> Vec<OsString> {
     // No ~/.curlrc (it could send the header elsewhere), and no globbing: a URL is what was checked.
     let mut all: Vec<OsString> = vec!["-q".into(), "-g".into(), "-H".into(), format!("@{header}").into()];
+    all.extend(ours.iter().map(OsString::from));
     let mut urls_left = urls.iter();
     for part in &parsed.parts {
         match part {

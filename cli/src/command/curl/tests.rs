@@ -7,7 +7,8 @@ use super::*;
 fn called(typed: &[&str], urls: &[&str]) -> String {
     let parsed = parse(typed.iter().map(OsString::from).collect()).unwrap();
     let urls: Vec<String> = urls.iter().map(|url| (*url).to_owned()).collect();
-    let words = arguments(&parsed, &urls, "/dev/fd/3").into_iter().map(|word| word.into_string().unwrap());
+    let words =
+        arguments(&parsed, &urls, "/dev/fd/3", &[]).into_iter().map(|word| word.into_string().unwrap());
     words.collect::<Vec<_>>().join(" ")
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Daemon<'a> {
     config_path: &'a str,
     config_error: Option<&'a str>,
     config_loaded_at: Option<i64>,
+    default_profile: Option<&'a str>,
     profiles: Vec<Profile<'a>>,
 }
 
@@ -29,6 +30,8 @@ struct Profile<'a> {
     audiences: &'a [String],
     base_url: Option<&'a str>,
     urls: &'a [String],
+    /// Seconds that the IdP's clock is ahead.
+    clock_offset: Option<i64>,
     long_lived: bool,
     allows_loopback_http: bool,
     secret_source: Option<&'a str>,
@@ -65,6 +68,7 @@ impl<'a> Daemon<'a> {
             config_path: &answer.config_path,
             config_error: some(&answer.config_error),
             config_loaded_at: seconds(answer.config_loaded_at),
+            default_profile: some(&answer.default_profile),
             profiles: answer.profiles.iter().map(|profile| Profile::of(profile, now)).collect(),
         }
     }
@@ -83,6 +87,7 @@ impl<'a> Profile<'a> {
             audiences: &profile.audiences,
             base_url: some(&profile.base_url),
             urls: &profile.urls,
+            clock_offset: profile.clock_offset_seconds,
             long_lived: profile.long_lived,
             allows_loopback_http: profile.allows_loopback_http,
             secret_source: some(&profile.secret_source),

@@ -1,12 +1,15 @@
 //! `usher status` for people: the daemon in a line, a table of tokens, and below it what needs attention.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets::NOTHING};
 use usher_proto::v1::{ErrorReason, ProfileStatus, StatusResponse, TokenState, TokenStatus};
 
 use super::state_word;
-use crate::{caller::printable, time::distance};
+use crate::{
+    caller::printable,
+    time::{distance, human},
+};
 
 const HEADINGS: [&str; 8] = ["NAME", "GRANT", "STATE", "EXPIRES", "SCOPES", "SERVED", "FETCHED", "FAILED"];
 /// From here on the columns are numbers.
@@ -119,6 +122,14 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
             }
             text.push('\n');
         }
+    }
+    if let Some(offset) = profile.clock_offset_seconds.filter(|offset| offset.unsigned_abs() > 60) {
+        let by = human(Duration::from_secs(offset.unsigned_abs()));
+        let way = if offset > 0 { "ahead of" } else { "behind" };
+        let _ = writeln!(
+            text,
+            "{name}: the IdP's clock is {by} {way} this machine's; APIs may take tokens for expired or not yet valid"
+        );
     }
     if profile.long_lived {
         let _ = writeln!(

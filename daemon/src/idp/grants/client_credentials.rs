@@ -11,5 +11,7 @@ pub fn parameters(request: &IssueRequest) -> Parameters<'_> {
         client_secret: None,
         audience: request.audience.as_deref(),
         scope: (!request.scopes.is_empty()).then(|| request.scopes.to_string()),
+        resources: request.grant.resources.iter().map(String::as_str).collect(),
+        params: request.grant.params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
     }
 }

@@ -1,5 +1,9 @@
 //! What is sent, byte by byte, and what is made of every kind of answer.
 
+use std::collections::BTreeMap;
+
+use reqwest::header::HeaderMap;
+
 use super::*;
 use crate::domain::secret::ExposeSecret as _;
 
@@ -8,8 +12,8 @@ const SECRET: &str = "CANARY-secret";
 fn answer(status: u16, body: &[u8]) -> Result<Issued, IssueError> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
     let status = StatusCode::from_u16(status).unwrap();
-    let answer = Answer { server: "idp.example".into(), status, headers: &headers, body };
-    read(&answer, Sent { client_id: "id", secret: &SECRET.into() })
+    let answer = Answer { status, headers, body: body.to_vec().into() };
+    read(&answer, "idp.example", Sent { client_id: "id", secret: &SECRET.into() })
 }
 
 fn parameters(audience: Option<&'static str>, scope: Option<&str>) -> Parameters<'static> {
@@ -19,6 +23,8 @@ fn parameters(audience: Option<&'static str>, scope: Option<&str>) -> Parameters
         client_secret: Some("YOUR \"CLIENT\" S&CRET"),
         audience,
         scope: scope.map(str::to_owned),
+        resources: Vec::new(),
+        params: BTreeMap::new(),
     }
 }
 
@@ -43,6 +49,27 @@ fn a_form_body() {
     assert_eq!(
         std::str::from_utf8(&body).unwrap(),
         "grant_type=client_credentials&client_id=YOUR_CLIENT_ID&client_secret=YOUR+%22CLIENT%22+S%26CRET&scope=a+b"
+    );
+}
+
+#[test]
+fn resources_and_further_parameters() {
+    let with = |resources: &[&'static str]| Parameters {
+        resources: resources.to_vec(),
+        params: BTreeMap::from([("tenant", "t 1")]),
+        ..parameters(None, Some("a"))
+    };
+    let text = |resources: &[&'static str], body| {
+        String::from_utf8(encode(&with(resources), body).to_vec()).unwrap()
+    };
+    let json = text(&["https://a/"], Body::Json);
+    assert!(json.ends_with(r#""scope":"a","resource":"https://a/","tenant":"t 1"}"#), "{json}");
+    let json = text(&["https://a/", "https://b/"], Body::Json);
+    assert!(json.ends_with(r#""resource":["https://a/","https://b/"],"tenant":"t 1"}"#), "{json}");
+    let form = text(&["https://a/", "https://b/"], Body::Form);
+    assert!(
+        form.ends_with("&scope=a&resource=https%3A%2F%2Fa%2F&resource=https%3A%2F%2Fb%2F&tenant=t+1"),
+        "{form}"
     );
 }
 

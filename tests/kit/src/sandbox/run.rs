@@ -22,6 +22,9 @@ pub struct UsherCommand {
     env: BTreeMap<String, String>,
     stdin: Option<Vec<u8>>,
     answer: bool,
+    /// Variables that hold a secret because the test wants it so.
+    secret: BTreeMap<String, String>,
+    masks: bool,
 }
 
 /// `usher ARGS…`, started. Killed when it is dropped.
@@ -31,6 +34,7 @@ pub struct Running {
     sandbox: Sandbox,
     name: String,
     answer: bool,
+    masks: bool,
     noted: bool,
 }
 
@@ -40,12 +44,26 @@ impl UsherCommand {
         let answer = verb.is_some_and(|verb| ANSWERS.contains(verb));
         let env = sandbox.env_of_usher();
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Self { sandbox, args, env, stdin: None, answer }
+        let (secret, masks) = (BTreeMap::new(), false);
+        Self { sandbox, args, env, stdin: None, answer, secret, masks }
     }
 
     /// One more variable.
     pub fn env(mut self, variable: &str, value: &str) -> Self {
         self.env.insert(variable.to_owned(), value.to_owned());
+        self
+    }
+
+    /// One more variable, with a secret in it: it may show nowhere else.
+    pub fn secret_env(mut self, variable: &str, value: &str) -> Self {
+        self.sandbox.leaks().secret(variable, value);
+        self.secret.insert(variable.to_owned(), value.to_owned());
+        self
+    }
+
+    /// It tells a CI runner on stderr, too, what to mask.
+    pub fn masks_token(mut self) -> Self {
+        self.masks = true;
         self
     }
 
@@ -74,7 +92,7 @@ impl UsherCommand {
 
     /// Starts it.
     pub fn spawn(self) -> Running {
-        let Self { sandbox, args, env, stdin, answer } = self;
+        let Self { sandbox, args, env, stdin, answer, secret, masks } = self;
         let verb = args.iter().find(|arg| !arg.starts_with('-')).map_or("", String::as_str);
         let name = format!("usher {verb}");
         sandbox.leaks().note(&format!("argv of {name}"), args.join("\n"));
@@ -82,10 +100,10 @@ impl UsherCommand {
             sandbox.leaks().note(&format!("environment of {name}"), format!("{variable}={value}"));
         }
         let mut command = Command::new(sandbox.usher_path());
-        command.args(&args).env_clear().envs(&env).envs(coverage()).current_dir(sandbox.dir());
+        command.args(&args).env_clear().envs(&env).envs(&secret).envs(coverage()).current_dir(sandbox.dir());
         let process =
             Process::spawn(command, stdin.map_or(Input::Nothing, Input::Bytes)).expect("start usher");
-        Running { process, sandbox, name, answer, noted: false }
+        Running { process, sandbox, name, answer, masks, noted: false }
     }
 }
 
@@ -126,7 +144,12 @@ impl Running {
         } else {
             leaks.note(&place, stdout);
         }
-        leaks.note(&format!("stderr of {}", self.name), stderr);
+        let place = format!("stderr of {}", self.name);
+        if self.masks {
+            leaks.note_answer(&place, stderr);
+        } else {
+            leaks.note(&place, stderr);
+        }
         self.noted = true;
     }
 }

@@ -242,6 +242,7 @@ async fn a_scope_that_was_not_granted_is_an_error_only_for_who_named_it() {
             access_token: "narrow".into(),
             expires_in: ExpiresIn::After(Duration::from_secs(HOUR)),
             scopes: Some(ScopeSet::new(["write"]).unwrap()),
+            server_time: None,
         })
     };
     world.idp.next(narrow());

@@ -13,7 +13,10 @@ use tokio::sync::Semaphore;
 
 use crate::{
     domain::{
-        profile::{Body, ClientAuth, ClientCredentials, Grant, Profile, Profiles, RequestLimit},
+        profile::{
+            Body, ClientAuth, ClientCredentials, Grant, Network, Profile, Profiles, RequestLimit,
+            TokenEndpoint,
+        },
         scope::ScopeSet,
         secret::{ExposeSecret as _, SecretRef, SecretString},
         time::Moment,
@@ -137,12 +140,14 @@ pub(super) fn profile(name: &str) -> Profile {
 
 pub(super) fn grant() -> ClientCredentials {
     ClientCredentials {
-        token_url: "https://idp.example/token".parse().unwrap(),
+        token_endpoint: TokenEndpoint::Known("https://idp.example/token".parse().unwrap()),
         client_id: "id".to_owned(),
         client_secret: SecretRef::Env("S".to_owned()),
         body: Body::Json,
-        client_auth: ClientAuth::Body,
-        ca_file: None,
+        client_auth: Some(ClientAuth::Body),
+        resources: Vec::new(),
+        params: BTreeMap::new(),
+        network: Network::default(),
         default_lifetime: Duration::from_secs(60),
         max_token_requests: None,
     }
@@ -233,6 +238,7 @@ impl Issuer for FakeIdp {
                     access_token: format!("token-{number}").into(),
                     expires_in: *self.expires_in.lock().unwrap(),
                     scopes: None,
+                    server_time: None,
                 })
             })
         })

@@ -1,10 +1,17 @@
 //! What can be typed, and its help texts. Definitions alone: completions and manual pages are made of them.
 
-use std::{ffi::OsString, time::Duration};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::time::{parse_deadline, parse_duration};
+
+mod verbs;
+
+pub use verbs::{
+    Completions, Curl, Env, Forget, Format, Header, Inspect, Man, Reload, Run, Shell, Status, Stop, Syntax,
+    Token, Use, Variables,
+};
 
 const ABOUT: &str = "Short-lived tokens from the daemon that owns the secrets";
 
@@ -17,7 +24,7 @@ Examples:
 
 Exit codes: 0 done; 64 wrong use; 69 IdP or usherd cannot be reached; 70 a fault of usher; 74 output \
 cannot be written; 75 try again later; 77 refused; 78 configuration or secret. `usher curl` exits as \
-curl does once curl runs.";
+curl does once curl runs, and `usher run` as its command.";
 
 const REJECTED: &str = "The token_id of a token that the API has refused: a new one is fetched in its place";
 
@@ -74,6 +81,51 @@ Examples:
   usher curl https://api.example.com/shares    the profile follows from the URL"
     )]
     Curl(Curl),
+    /// Run a command with the token in its environment, and in nobody else's
+    #[command(
+        override_usage = "usher run [OPTIONS] -- COMMAND [ARGS]...",
+        after_help = "\
+The command takes usher's place: its signals and its exit code are its own. 127 says that it was not \
+found, 126 that it could not be run.
+
+A token in an environment is never renewed: ask for enough time with --min-ttl, or have the command ask \
+`usher token` itself. It is readable by everything that the command starts.
+
+Examples:
+  usher run -p prod -- nfctl list networks         NETFOUNDRY_API_TOKEN, MOPENV and MOPURL are set
+  usher run -p tf --min-ttl 45m --env TF_TOKEN_app_example_com -- terraform apply
+  usher run -p prod --header-env API_AUTH -- sh -c 'curl -H \"Authorization: $API_AUTH\" URL'"
+    )]
+    Run(Run),
+    /// Print shell commands that set the token in the shell's environment
+    #[command(after_help = "\
+The presets of NetFoundry set what its own tools read: NETFOUNDRY_API_TOKEN, MOPENV and MOPURL. All others \
+set USHER_TOKEN. The token is not renewed there; `usher run` keeps it out of the shell.
+
+Examples:
+  eval \"$(usher env prod)\"
+  eval \"$(usher env --unset)\"
+  usher env prod --shell fish | source")]
+    Env(Env),
+    /// Show or set the default profile
+    #[command(after_help = "\
+Writes default_profile into the configuration that usherd reads, keeps all else of it as it is, and has it \
+read again. With errors in the configuration nothing changes.
+
+Examples:
+  usher use             which one it is
+  usher use staging")]
+    Use(Use),
+    /// Show what a token says about itself
+    #[command(after_help = "\
+Shows the claims of a JWT. No signature is checked, and neither the token nor its signature is printed.
+
+Examples:
+  usher inspect prod
+  usher inspect prod --json | jq .claims.aud")]
+    Inspect(Inspect),
+    /// End usherd; calls in flight are finished first
+    Stop(Stop),
     /// Show the daemon, its profiles and their tokens
     #[command(after_help = "\
 Examples:
@@ -86,6 +138,19 @@ Examples:
     /// Drop a profile's cached tokens
     #[command(after_help = "The tokens stay valid at the IdP until they expire.")]
     Forget(Forget),
+    /// Print completions for a shell
+    #[command(after_help = "\
+Examples:
+  usher completions bash > ~/.local/share/bash-completion/completions/usher
+  usher completions zsh > ~/.zfunc/_usher       with ~/.zfunc in fpath, before compinit
+  usher completions fish > ~/.config/fish/completions/usher.fish")]
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands
+    #[command(after_help = "\
+Examples:
+  usher man | man -l -
+  usher man --dir ~/.local/share/man/man1")]
+    Man(Man),
 }
 
 /// What token is wanted, and for how long to wait.
@@ -133,109 +198,5 @@ pub struct Asked {
     pub rejected: Option<String>,
 }
 
-/// `usher token`
-#[derive(Debug, clap::Args)]
-pub struct Token {
-    /// Whose.
-    #[command(flatten)]
-    pub asked: Asked,
-    /// Print JSON, errors (on stderr) included
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `usher header`
-#[derive(Debug, clap::Args)]
-pub struct Header {
-    /// Whose.
-    #[command(flatten)]
-    pub asked: Asked,
-}
-
-/// `usher curl`
-#[derive(Debug, clap::Args)]
-pub struct Curl {
-    /// The profile's name.
-    #[arg(short, long, help = "The profile [default: $USHER_PROFILE, else the one whose urls match]")]
-    pub profile: Option<String>,
-    /// What token.
-    #[command(flatten)]
-    pub wanted: Wanted,
-    /// Options and URLs for curl
-    #[arg(value_name = "CURL-ARGS", trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
-    pub args: Vec<OsString>,
-}
-
-/// `usher status`
-#[derive(Debug, clap::Args)]
-pub struct Status {
-    /// Only this profile
-    pub profile: Option<String>,
-    /// How to ask.
-    #[command(flatten)]
-    pub manner: Manner,
-}
-
-/// `usher reload`
-#[derive(Debug, clap::Args)]
-pub struct Reload {
-    /// How to ask.
-    #[command(flatten)]
-    pub manner: Manner,
-}
-
-/// `usher forget`
-#[derive(Debug, clap::Args)]
-pub struct Forget {
-    /// The profile
-    pub profile: String,
-    /// How to ask.
-    #[command(flatten)]
-    pub manner: Manner,
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn curl(args: &[&str]) -> Curl {
-        let all = ["usher", "curl"].iter().chain(args);
-        match Args::try_parse_from(all).unwrap().command {
-            Some(Command::Curl(curl)) => curl,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definitions_are_consistent() {
-        use clap::CommandFactory as _;
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn curl_gets_everything_from_the_first_foreign_argument() {
-        let cases: [(&[&str], &[&str]); 7] = [
-            (&["-p", "f", "/shares"], &["/shares"]),
-            (&["-p", "f", "-sSfo", "out", "/shares"], &["-sSfo", "out", "/shares"]),
-            (&["-p", "f", "/shares", "-p"], &["/shares", "-p"]),
-            (&["-p", "f", "--", "-X", "POST", "/s"], &["-X", "POST", "/s"]),
-            (&["--profile", "f", "--json", "{}", "/s"], &["--json", "{}", "/s"]),
-            (&["-p", "f", "-v", "--scope", "x", "/s"], &["-v", "--scope", "x", "/s"]),
-            (&["-p", "f", "-s", "--", "/s"], &["-s", "--", "/s"]),
-        ];
-        for (given, passed) in cases {
-            let parsed = curl(given);
-            assert_eq!(parsed.profile.as_deref(), Some("f"), "{given:?}");
-            assert_eq!(parsed.args, passed, "{given:?}");
-        }
-    }
-
-    #[test]
-    fn curl_takes_ushers_options_first() {
-        let parsed = curl(&["--scope", "a", "--scope=b", "--min-ttl", "5m", "--audience", "x", "/s"]);
-        assert_eq!(parsed.wanted.scopes, ["a", "b"]);
-        assert_eq!(parsed.wanted.min_ttl, Some(Duration::from_secs(300)));
-        assert_eq!(parsed.wanted.audience.as_deref(), Some("x"));
-        assert_eq!(parsed.args, ["/s"]);
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! When a server wants to be asked again.
+//! What a server says about time: its own clock, and when it wants to be asked again.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,22 +14,30 @@ const EPOCH_SECONDS_FROM: u64 = 1_000_000_000;
 ///
 /// Dates count from the server's own `Date`, so that a wrong clock on either side does no harm. What
 /// cannot be read counts as not said.
-pub fn hint(headers: &HeaderMap, now: Moment) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let server_now = text(DATE.as_str()).and_then(date).unwrap_or(now.wall);
-    if let Some(value) = text(RETRY_AFTER.as_str()) {
+pub fn retry_after(headers: &HeaderMap, now: Moment) -> Option<Duration> {
+    let server_now = server_time(headers).unwrap_or(now.wall);
+    if let Some(value) = text(headers, RETRY_AFTER.as_str()) {
         let seconds = value.parse().map(Duration::from_secs).ok();
         let wait = seconds.or_else(|| Some(date(value)?.saturating_sub(server_now)));
         if wait.is_some() {
             return wait;
         }
     }
-    let reset = text("x-ratelimit-reset")?.parse().ok()?;
+    let reset = text(headers, "x-ratelimit-reset")?.parse().ok()?;
     Some(if reset < EPOCH_SECONDS_FROM {
         Duration::from_secs(reset)
     } else {
         Duration::from_secs(reset).saturating_sub(server_now)
     })
+}
+
+/// The server's clock, by its `Date` (RFC 9110 section 6.6.1), since the Unix epoch.
+pub fn server_time(headers: &HeaderMap) -> Option<Duration> {
+    date(text(headers, DATE.as_str())?)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
 fn date(text: &str) -> Option<Duration> {
@@ -45,7 +53,7 @@ mod tests {
     fn wait(headers: &[(&'static str, &str)]) -> Option<u64> {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        hint(&headers, NOW).map(|wait| wait.as_secs())
+        retry_after(&headers, NOW).map(|wait| wait.as_secs())
     }
 
     #[test]

@@ -1,0 +1,249 @@
+//! Where an issuer's token endpoint is and how clients authenticate there: OpenID Connect Discovery 1.0
+//! section 4, RFC 8414.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use ::url::Url;
+use reqwest::{StatusCode, header::ACCEPT};
+use serde::Deserialize;
+
+use super::{
+    client::Clients,
+    date,
+    exchange::{self, Answer, Destination},
+};
+use crate::{
+    domain::{
+        profile::{ClientAuth, Network},
+        time::Moment,
+        url,
+    },
+    token::ports::{IssueError, IssueErrorKind},
+};
+
+/// How long metadata is gone by before it is read again. If that fails it is gone by for longer.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+/// The most issuers that are remembered.
+const MAX_ISSUERS: usize = 1024;
+
+/// What an issuer says about itself, as far as a client without users needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The token endpoint.
+    pub token_endpoint: Url,
+    /// How to authenticate there.
+    pub client_auth: ClientAuth,
+}
+
+/// The metadata of all issuers that were asked about, each with until when it is gone by. What one profile
+/// was told by way of its proxy and its certificates is not another's to believe.
+#[derive(Default)]
+pub struct Discovery(Mutex<HashMap<(Url, Network), (Metadata, Moment)>>);
+
+impl Discovery {
+    /// The metadata of an issuer: from memory, or from itself.
+    pub async fn metadata(
+        &self,
+        issuer: &Url,
+        network: &Network,
+        clients: &Clients,
+        now: Moment,
+    ) -> Result<Metadata, IssueError> {
+        let key = (issuer.clone(), network.clone());
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((metadata, until)) = &known
+            && !until.reached(now)
+        {
+            return Ok(metadata.clone());
+        }
+        match discover(issuer, network, clients, now).await {
+            Ok(metadata) => {
+                let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if all.len() >= MAX_ISSUERS {
+                    all.clear();
+                }
+                all.insert(key, (metadata.clone(), now + KEPT));
+                Ok(metadata)
+            }
+            // What it said an hour ago is better than nothing; a refusal of what it says now is not.
+            Err(error) if error.kind == IssueErrorKind::Refused => Err(error),
+            Err(error) => known.map(|(metadata, _)| metadata).ok_or(error),
+        }
+    }
+}
+
+/// The two places where metadata may be, OpenID's first.
+fn places(issuer: &Url) -> [Url; 2] {
+    let path = issuer.path().trim_end_matches('/');
+    let at = |path: String| {
+        let mut place = issuer.clone();
+        place.set_path(&path);
+        place
+    };
+    [
+        at(format!("{path}/.well-known/openid-configuration")),
+        // RFC 8414 section 3.1: between the host and the issuer's path.
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+    ]
+}
+
+async fn discover(
+    issuer: &Url,
+    network: &Network,
+    clients: &Clients,
+    now: Moment,
+) -> Result<Metadata, IssueError> {
+    let client = clients.get(network, issuer.scheme() == "http").await?;
+    let mut missing = StatusCode::NOT_FOUND;
+    for place in places(issuer) {
+        let to = Destination { url: &place, network };
+        let answer = exchange::send(client.get(place.clone()).header(ACCEPT, "application/json"), to).await?;
+        match answer.status {
+            StatusCode::OK => return read(issuer, &place, &answer),
+            // That it has none there cannot be told from this.
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                return Err(busy(&place, &answer, now));
+            }
+            status => missing = status,
+        }
+    }
+    let message = format!(
+        "the issuer {issuer} has no metadata, neither OpenID's nor OAuth's (it answered {}): check issuer, or \
+         give token_url in its place",
+        missing.as_u16()
+    );
+    let http_status = Some(missing.as_u16());
+    Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Refused, message) })
+}
+
+fn busy(place: &Url, answer: &Answer, now: Moment) -> IssueError {
+    let status = answer.status.as_u16();
+    IssueError {
+        http_status: Some(status),
+        retry_after: date::retry_after(&answer.headers, now),
+        ..IssueError::new(
+            IssueErrorKind::Unavailable,
+            format!("the metadata at {place} cannot be had: {status}"),
+        )
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    token_endpoint: String,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+fn read(issuer: &Url, place: &Url, answer: &Answer) -> Result<Metadata, IssueError> {
+    let refused = |why: &str| {
+        let message = format!("the metadata of the issuer {issuer}, at {place}, {why}");
+        Err(IssueError::new(IssueErrorKind::Refused, message))
+    };
+    let Ok(document) = serde_json::from_slice::<Document>(&answer.body) else {
+        return refused("is no JSON with issuer and token_endpoint");
+    };
+    // Exactly, but for the slash that stands for no path (RFC 8414 section 3.3): another issuer's metadata
+    // could send the secret anywhere.
+    if document.issuer.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
+        return refused("names another issuer, which is not the one that the configuration trusts");
+    }
+    let token_endpoint = match url::canonical(&document.token_endpoint, issuer.scheme() == "http") {
+        Ok(url) if url.scheme() == issuer.scheme() => url,
+        Ok(_) => return refused("has a token_endpoint that is not https"),
+        Err(error) => return refused(&format!("has a token_endpoint that {error}")),
+    };
+    // RFC 8414 section 2: client_secret_basic where nothing is said.
+    let supported = |method: &str| match &document.token_endpoint_auth_methods_supported {
+        None => method == "client_secret_basic",
+        Some(methods) => methods.iter().any(|supported| supported == method),
+    };
+    let client_auth = if supported("client_secret_basic") {
+        ClientAuth::Basic
+    } else if supported("client_secret_post") {
+        ClientAuth::Body
+    } else {
+        return refused("supports neither client_secret_basic nor client_secret_post");
+    };
+    Ok(Metadata { token_endpoint, client_auth })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(issuer: &str, body: &str) -> Result<Metadata, String> {
+        let issuer: Url = issuer.parse().unwrap();
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: reqwest::header::HeaderMap::new(),
+            body: body.as_bytes().to_vec().into(),
+        };
+        read(&issuer, &places(&issuer)[0], &answer).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn metadata_are_where_the_specifications_say() {
+        let issuer = "https://idp.example/tenant/".parse().unwrap();
+        assert_eq!(
+            places(&issuer).map(String::from),
+            [
+                "https://idp.example/tenant/.well-known/openid-configuration",
+                "https://idp.example/.well-known/oauth-authorization-server/tenant",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_supported_decides_how_the_client_authenticates() {
+        for (methods, expected) in [
+            ("", Ok(ClientAuth::Basic)),
+            (
+                r#","token_endpoint_auth_methods_supported":["private_key_jwt","client_secret_basic"]"#,
+                Ok(ClientAuth::Basic),
+            ),
+            (r#","token_endpoint_auth_methods_supported":["client_secret_post"]"#, Ok(ClientAuth::Body)),
+            (r#","token_endpoint_auth_methods_supported":["private_key_jwt"]"#, Err("supports neither")),
+        ] {
+            let body = format!(
+                r#"{{"issuer":"https://idp.example","token_endpoint":"https://idp.example/t"{methods}}}"#
+            );
+            match (read_text("https://idp.example", &body), expected) {
+                (Ok(metadata), Ok(auth)) => assert_eq!(metadata.client_auth, auth),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                (found, expected) => panic!("{found:?} for {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_issuer_and_an_unsafe_endpoint_are_refused() {
+        for (body, expected) in [
+            (
+                r#"{"issuer":"https://evil.example","token_endpoint":"https://idp.example/t"}"#,
+                "names another issuer",
+            ),
+            (
+                r#"{"issuer":"https://idp.example/x","token_endpoint":"https://idp.example/t"}"#,
+                "names another issuer",
+            ),
+            (
+                r#"{"issuer":"https://idp.example","token_endpoint":"http://idp.example/t"}"#,
+                "token_endpoint that",
+            ),
+            (
+                r#"{"issuer":"https://idp.example","token_endpoint":"http://127.0.0.1/t"}"#,
+                "token_endpoint that",
+            ),
+            (r#"{"issuer":"https://idp.example"}"#, "is no JSON with issuer and token_endpoint"),
+            ("<html>", "is no JSON with issuer and token_endpoint"),
+        ] {
+            let message = read_text("https://idp.example", body).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! One request and its answer, whatever they are about.
+
+use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::no_answer::no_answer;
+use crate::{
+    domain::profile::Network,
+    token::ports::{IssueError, IssueErrorKind},
+};
+
+/// The largest answer, decompressed.
+const MAX_BODY: usize = 256 * 1024;
+
+/// Whom a request goes to, as messages call it, and how.
+#[derive(Clone, Copy)]
+pub struct Destination<'a> {
+    /// The URL.
+    pub url: &'a Url,
+    /// How it is reached.
+    pub network: &'a Network,
+}
+
+impl Destination<'_> {
+    /// Host and port: what errors and logs call an IdP.
+    pub fn server(&self) -> &str {
+        self.url.authority()
+    }
+}
+
+/// An answer in whole.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most 256 KiB.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// Sends a request and reads the answer, within the client's deadline.
+pub async fn send(request: RequestBuilder, to: Destination<'_>) -> Result<Answer, IssueError> {
+    let response = request.send().await.map_err(|error| no_answer(to, error))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    Ok(Answer { status, headers, body: read_body(response, to).await? })
+}
+
+/// Reads at most [`MAX_BODY`], counted after decompression: a small answer can unpack to gigabytes.
+async fn read_body(mut response: Response, to: Destination<'_>) -> Result<Zeroizing<Vec<u8>>, IssueError> {
+    let expected = response.content_length().and_then(|len| usize::try_from(len).ok());
+    let mut body = Zeroizing::new(Vec::with_capacity(expected.unwrap_or(16 * 1024).min(MAX_BODY)));
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(to, error))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            let message =
+                format!("the IdP {} answered more than 256 KiB, far more than it should", to.server());
+            let http_status = Some(response.status().as_u16());
+            return Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

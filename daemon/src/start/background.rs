@@ -1,0 +1,57 @@
+//! An usherd that `usher` started: it outlives whoever called, takes nothing of theirs along, and tells
+//! them over its stdout how the start went.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::os::{detach, trusted};
+
+/// The log is begun anew when it has grown to this, in bytes; the one before is kept beside it.
+const LOG_MAX: u64 = 1024 * 1024;
+
+/// The other end of stdout, where somebody waits.
+pub struct Starter(File);
+
+impl Starter {
+    /// There is an answer now.
+    pub fn ready(mut self) {
+        // Whoever has gone meanwhile does not need to be told.
+        let _ = self.0.write_all(b"ready\n");
+    }
+
+    /// There will be none, and this is why.
+    pub fn failed(mut self, why: &str) {
+        let _ = self.0.write_all(why.as_bytes());
+    }
+}
+
+/// Leaves session, directory, descriptors and streams of whoever started this process.
+pub(super) fn leave() -> io::Result<Starter> {
+    let starter = detach::take_stdout()?;
+    let log = open_log()?;
+    detach::leave(&log)?;
+    Ok(Starter(starter))
+}
+
+/// Where the log of such a daemon is: `$XDG_STATE_HOME/usher/usherd.log`.
+pub(super) fn log_path() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let state = var("XDG_STATE_HOME").or_else(|| Some(var("HOME")?.join(".local/state")))?;
+    Some(state.join("usher/usherd.log"))
+}
+
+fn open_log() -> io::Result<File> {
+    let path =
+        log_path().ok_or_else(|| io::Error::other("no place for the log: set HOME or XDG_STATE_HOME"))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    trusted::walk(directory).map_err(io::Error::other)?;
+    if fs::symlink_metadata(&path).is_ok_and(|meta| meta.len() > LOG_MAX) {
+        fs::rename(&path, path.with_extension("log.old"))?;
+    }
+    File::options().append(true).create(true).mode(0o600).custom_flags(trusted::NO_FOLLOW).open(path)
+}

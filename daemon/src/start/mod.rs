@@ -1,0 +1,251 @@
+//! From the command line to a daemon that serves: arguments, hardening, configuration, logs, socket, run,
+//! exit code. What is not in order here is nowhere.
+//!
+//! - [`args`]: what can be typed
+//! - `background`: away from whoever started it
+//! - `variables`: a profile out of the environment
+//! - `logs`: where log lines go
+
+pub mod args;
+mod background;
+mod logs;
+mod variables;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser as _;
+use tokio::runtime::Builder;
+use tracing::{error, info, warn};
+
+use self::args::Args;
+pub use self::background::Starter;
+use crate::{
+    Parts, Where,
+    access::Policy,
+    domain::{
+        profile::Profiles,
+        secret::{SecretRef, SecretString},
+    },
+    lifecycle,
+    os::{
+        self,
+        listener::{ListenError, Listener},
+    },
+    secret::Sources,
+    token::secrets::unreadable,
+};
+
+/// How long `--check-config` waits for secrets.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Exit codes of sysexits.h.
+mod exit {
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const OSERR: u8 = 71;
+    pub(super) const TEMPFAIL: u8 = 75;
+    pub(super) const CONFIG: u8 = 78;
+}
+
+/// All of it.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(message) => {
+            let _ = message.print();
+            return if message.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    // Up to the log there is one thread, as taking secrets out of the environment needs.
+    let begun = detach(&args).and_then(|starter| match begin(&args) {
+        Ok(begun) => Ok((starter, begun)),
+        Err(failure) => Err(tell(starter, failure)),
+    });
+    let _writes_what_waits = logs::begin(args.log_format, args.log_level);
+    let ended = begun.and_then(|(starter, begun)| {
+        if args.check_config {
+            check(begun)
+        } else if args.once {
+            serve_stdin(begun)
+        } else {
+            serve(begun, starter)
+        }
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why there is no daemon.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn system(error: impl fmt::Display) -> Self {
+        Self { code: exit::OSERR, message: error.to_string() }
+    }
+
+    fn config(error: impl fmt::Display) -> Self {
+        Self { code: exit::CONFIG, message: error.to_string() }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        let code = match &error {
+            ListenError::Occupied { .. } => exit::TEMPFAIL,
+            ListenError::Io { .. } => exit::OSERR,
+            _ => exit::CONFIG,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+/// Tells whoever waits for the start that it failed.
+fn tell(starter: Option<Starter>, failure: Failure) -> Failure {
+    if let Some(starter) = starter {
+        starter.failed(&failure.message);
+    }
+    failure
+}
+
+/// Before anything is opened that could land on a standard descriptor, and before anybody knows our pid.
+fn detach(args: &Args) -> Result<Option<Starter>, Failure> {
+    let harden = || {
+        os::harden::fill_standard_descriptors()?;
+        os::harden::ignore_hangup()?;
+        os::harden::process()
+    };
+    harden().map_err(|error| Failure::system(format!("cannot harden the process: {error}")))?;
+    if !args.background {
+        return Ok(None);
+    }
+    os::detach::close_inherited()
+        .and_then(|()| background::leave())
+        .map(Some)
+        .map_err(|error| Failure::system(format!("cannot go into the background: {error}")))
+}
+
+/// What is known before anything is served.
+struct Begun {
+    place: PathBuf,
+    home: Option<PathBuf>,
+    profiles: Profiles,
+    /// Secrets that were in the environment.
+    environment: HashMap<String, SecretString>,
+}
+
+/// Reads the configuration, or what stands in its place.
+fn begin(args: &Args) -> Result<Begun, Failure> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let (place, profiles) = if args.from_env {
+        (PathBuf::from("the environment"), variables::profiles(std::env::vars_os())?)
+    } else {
+        let place = config_path(args.config.clone(), home.as_deref())?;
+        let profiles = lifecycle::load(&place, home.as_deref()).map_err(Failure::config)?;
+        (place, profiles)
+    };
+    #[expect(unsafe_code, reason = "the environment is changed")]
+    // SAFETY: no thread has been started yet.
+    let environment = unsafe { os::environment::take(environment_names(&profiles)) };
+    Ok(Begun { place, home, profiles, environment })
+}
+
+impl Begun {
+    fn parts(self, max_connections: usize) -> Parts {
+        let Self { place, home, profiles, environment } = self;
+        let policy = Policy::owner_only(os::effective_uid());
+        Parts { profiles, config_path: place, home, environment, policy, max_connections }
+    }
+}
+
+/// The daemon.
+fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
+    let prepared = usher_proto::socket::path(|name| std::env::var_os(name))
+        .map_err(Failure::config)
+        .and_then(|socket| Ok(Listener::bind(&socket)?))
+        .and_then(|listener| Ok((listener, os::harden::raise_descriptor_limit().map_err(Failure::system)?)));
+    let (listener, descriptors) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return Err(tell(starter, failure)),
+    };
+    // The rest is for the log, files, and connections to IdPs.
+    let connections = usize::try_from(descriptors.saturating_sub(64)).unwrap_or(usize::MAX).clamp(1, 8192);
+    run(begun.parts(connections), Where::Listener(listener, starter))
+}
+
+/// For one caller, whose socket is stdin.
+fn serve_stdin(begun: Begun) -> Result<(), Failure> {
+    let stream: UnixStream = os::detach::stdin_socket().map_err(|error| Failure {
+        code: exit::USAGE,
+        message: format!("--once wants the caller's socket for stdin: {error}"),
+    })?;
+    run(begun.parts(1), Where::Stream(stream))
+}
+
+fn run(parts: Parts, place: Where) -> Result<(), Failure> {
+    // reqwest asks for the process's provider of cryptography; nobody else has set one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    block_on(crate::run(parts, place))?.map_err(Failure::system)
+}
+
+/// Says what the configuration is worth: it has no mistakes, but a secret may be missing.
+fn check(begun: Begun) -> Result<(), Failure> {
+    let Begun { place, profiles, environment, .. } = begun;
+    let sources = Sources::new(environment, std::env::var_os("CREDENTIALS_DIRECTORY"));
+    let count = profiles.by_name.len();
+    let unreadable = unreadable(&sources, profiles.by_name.into_values(), SECRETS_PATIENCE);
+    for (profile, error) in block_on(unreadable)? {
+        warn!(profile, %error, "secret unavailable");
+    }
+    let profiles = if count == 1 { "profile" } else { "profiles" };
+    info!("{}: {count} {profiles}, no problems", place.display());
+    Ok(())
+}
+
+/// One thread: calls are short, and a second one costs each of them more than it gives. Files and names
+/// are read in others, of which hung file systems may take some; nobody waits for those at the end.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder
+        .enable_all()
+        .max_blocking_threads(64)
+        .build()
+        .map_err(|error| Failure::system(format!("cannot start the runtime: {error}")))?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
+/// `--config`, else the XDG place. Absolute, so that a reload reads the same file.
+fn config_path(given: Option<PathBuf>, home: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = given {
+        let path = std::path::absolute(&path);
+        return path.map_err(|error| Failure::config(format!("cannot tell the current directory: {error}")));
+    }
+    let xdg = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let directory = xdg.or_else(|| home.map(|home| home.join(".config")));
+    directory
+        .map(|directory| directory.join("usher/config.toml"))
+        .ok_or_else(|| Failure::config("no place for the configuration: set HOME, or give --config FILE"))
+}
+
+/// The variables that the configuration names as secrets.
+fn environment_names(profiles: &Profiles) -> impl Iterator<Item = &str> {
+    profiles.by_name.values().filter_map(|profile| match profile.grant.secret() {
+        SecretRef::Env(name) => Some(name.as_str()),
+        SecretRef::File(_) | SecretRef::Command(_) | SecretRef::Credential(_) => None,
+    })
+}
