@@ -40,7 +40,6 @@ use self::{
     lifecycle::{Configuration, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
     rpc::serve::Limits,
-    start::Starter,
     token::{
         name::Namer,
         service::{Engine, Ports},
@@ -87,8 +86,8 @@ pub enum RunError {
 
 /// Whom to serve where.
 pub enum Where {
-    /// Whoever comes to the socket; once there is an answer, whoever started the daemon is told.
-    Listener(Listener, Option<Starter>),
+    /// Whoever comes to the socket. What is given is called once they get an answer.
+    Listener(Listener, Box<dyn FnOnce() + Send>),
     /// One caller, until it hangs up.
     Stream(UnixStream),
 }
@@ -111,8 +110,8 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let configuration = Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles);
     let configuration = Arc::new(configuration);
     let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await?;
-    let (listener, starter) = match place {
-        Where::Listener(listener, starter) => (listener, starter),
+    let (listener, ready) = match place {
+        Where::Listener(listener, ready) => (listener, ready),
         Where::Stream(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream).map_err(system("set up the socket"))?;
             rpc::serve::serve_one(stream, routes, parts.policy, signals.until_shutdown(&configuration)).await;
@@ -130,9 +129,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     );
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    if let Some(starter) = starter {
-        starter.ready();
-    }
+    ready();
     let limits = Limits { connections: parts.max_connections, drain: DRAIN };
     let shutdown = async {
         signals.until_shutdown(&configuration).await;

@@ -15,7 +15,7 @@ use std::{
 
 use usher_testkit::{ca::Ca, idp::FakeIdp, process::Output, sandbox::Sandbox, tokens::canary};
 
-use crate::support::{World, facts, frontdoor, is_root, named, refusal, sandbox, status};
+use crate::support::{World, contains_all, facts, frontdoor, is_root, named, refusal, sandbox, status};
 
 /// A configuration that would do if there were an IdP.
 const PLAIN: &str = "[profile.x]\nidp = \"idp.example.com\"\npreset = \"netfoundry-frontdoor\"\n\
@@ -38,12 +38,6 @@ fn check(text: &str) -> Output {
     let sandbox = sandbox();
     sandbox.config(text);
     sandbox.usherd(&["--check-config"])
-}
-
-fn contains_all(text: &str, needles: &[&str]) {
-    for needle in needles {
-        assert!(text.contains(needle), "no {needle:?} in:\n{text}");
-    }
 }
 
 #[test]

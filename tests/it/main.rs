@@ -11,6 +11,7 @@ mod config;
 mod crowding;
 mod curl;
 mod default;
+mod discovery;
 mod env;
 mod grpc;
 mod guide;

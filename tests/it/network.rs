@@ -1,4 +1,4 @@
-//! The way to the IdP: proxies, certificate authorities, and what an issuer says about itself.
+//! The way to the IdP: proxies and certificate authorities.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,32 +10,16 @@
 
 use std::{fs, path::Path};
 
-use serde_json::{Value, json};
 use usher_testkit::{
     ca::Ca,
-    idp::{FakeIdp, Reply, dead_address},
+    idp::{FakeIdp, dead_address},
     proxy::Proxy,
-    sandbox::Sandbox,
     tokens::canary,
 };
 
-use crate::support::{World, facts, frontdoor, named, refusal, sandbox};
-
-const OPENID: &str = "/.well-known/openid-configuration";
-const OAUTH: &str = "/.well-known/oauth-authorization-server";
-
-/// The words for why the profile's IdP cannot be reached.
-fn unreachable(sandbox: &Sandbox, profile: &str) -> String {
-    let error = refusal(sandbox, &[profile], 69);
-    assert_eq!(error["reason"], "IDP_UNREACHABLE", "{error}");
-    error["message"].as_str().unwrap().to_owned()
-}
-
-fn contains_all(text: &str, needles: &[&str]) {
-    for needle in needles {
-        assert!(text.contains(needle), "no {needle:?} in:\n{text}");
-    }
-}
+use crate::support::{
+    World, contains_all, facts, frontdoor, named, sandbox, unreachable, wait_until_fetched,
+};
 
 /// What `usherd --check-config` says to a profile with these lines, and `head` at the top of the file.
 fn refused(head: &str, extra: &str) -> String {
@@ -270,18 +254,6 @@ fn a_changed_ca_file_counts_at_once() {
     contains_all(&unreachable(&world.usherd, "frontdoor"), &["is not signed by a CA in ca_file"]);
 }
 
-/// After a failure the IdP is left alone for a second or two.
-fn wait_until_fetched(sandbox: &Sandbox, profile: &str) {
-    let begun = std::time::Instant::now();
-    loop {
-        let output = sandbox.usher(&["token", profile]);
-        if output.status.success() {
-            return;
-        }
-        assert!(begun.elapsed() < usher_testkit::PATIENCE, "{}", output.stderr);
-    }
-}
-
 #[test]
 fn a_ca_file_that_cannot_be_used_says_so() {
     let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
@@ -370,140 +342,3 @@ fn verification_cannot_be_switched_off() {
 }
 
 // --- Discovery -------------------------------------------------------------------------------------
-
-/// A profile that finds its token endpoint by what the IdP says about itself.
-fn discovered(name: &str, sandbox: &Sandbox, ca: &Ca, idp: &FakeIdp) -> String {
-    format!(
-        "[profile.{name}]\npreset = \"oidc\"\nissuer = \"https://{}\"\nclient_id = \"{}\"\n\
-         client_secret = {{ file = \"{}\" }}\nca_file = \"{}\"\n",
-        idp.host(),
-        idp.client_id(),
-        sandbox.secret(name, idp.client_secret()).display(),
-        ca.pem().display(),
-    )
-}
-
-fn metadata(idp: &FakeIdp) -> Value {
-    json!({
-        "issuer": format!("https://{}", idp.host()),
-        "token_endpoint": idp.token_url(),
-        "token_endpoint_auth_methods_supported": ["client_secret_post"],
-    })
-}
-
-fn form_idp() -> usher_testkit::idp::Builder {
-    FakeIdp::builder().body(usher_testkit::idp::BodyFormat::Form)
-}
-
-fn discovering() -> World {
-    World::with(form_idp(), |sandbox, ca, idp| discovered("found", sandbox, ca, idp))
-}
-
-#[test]
-fn metadata_are_read_once_and_from_either_place() {
-    for place in [OPENID, OAUTH] {
-        let world = discovering();
-        world.idp.page(place, Reply::json(200, &metadata(&world.idp)));
-        facts(&world.usherd, &["found"]);
-        let first = world.idp.requests().len();
-        let _ = world.usherd.usher(&["forget", "found"]).expect_ok();
-        facts(&world.usherd, &["found"]);
-        assert_eq!(world.idp.requests().len(), first + 1, "they are remembered");
-        assert_eq!(world.idp.token_requests(), 2);
-    }
-}
-
-/// What the IdP says when it is asked about itself.
-type Answer = fn(&FakeIdp) -> Reply;
-
-#[test]
-fn bad_metadata_get_no_secret() {
-    let cases: [(&str, Answer, &str); 6] = [
-        ("issuer", |idp| changed(idp, "issuer", "https://evil.example.com"), "names another issuer"),
-        ("http", |idp| changed(idp, "token_endpoint", &plain(idp)), "token_endpoint that"),
-        ("no-http", |idp| changed(idp, "token_endpoint", "http://idp.example.com/t"), "token_endpoint that"),
-        ("html", |_| Reply::html200(), "is no JSON with issuer and token_endpoint"),
-        (
-            "methods",
-            |idp| {
-                let mut metadata = metadata(idp);
-                metadata["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
-                Reply::json(200, &metadata)
-            },
-            "supports neither client_secret_basic nor client_secret_post",
-        ),
-        ("redirect", |_| Reply::redirect(302, "https://evil.example.com/"), "it answered 404"),
-    ];
-    for (name, reply, words) in cases {
-        let world = discovering();
-        world.idp.page(OPENID, reply(&world.idp));
-        let error = refusal(&world.usherd, &["found"], 77);
-        assert_eq!(error["reason"], "IDP_REFUSED", "{name}: {error}");
-        let message = error["message"].as_str().unwrap();
-        contains_all(message, &["issuer", &world.idp.host(), words]);
-        assert!(!message.contains("evil.example.com"));
-        assert_eq!(world.idp.token_requests(), 0, "{name}");
-        assert!(world.idp.requests().iter().all(|request| request.method == "GET"), "{name}");
-    }
-}
-
-fn changed(idp: &FakeIdp, key: &str, value: &str) -> Reply {
-    let mut metadata = metadata(idp);
-    metadata[key] = json!(value);
-    Reply::json(200, &metadata)
-}
-
-fn plain(idp: &FakeIdp) -> String {
-    idp.token_url().replace("https://", "http://")
-}
-
-#[test]
-fn an_issuer_without_metadata_is_refused_and_a_busy_one_asked_again() {
-    let world = discovering();
-    let error = refusal(&world.usherd, &["found"], 77);
-    assert_eq!((&error["reason"], &error["facts"]["http_status"]), (&json!("IDP_REFUSED"), &json!("404")));
-    contains_all(
-        error["message"].as_str().unwrap(),
-        &["has no metadata", "it answered 404", "check issuer", "token_url"],
-    );
-
-    let busy = discovering();
-    for place in [OPENID, OAUTH] {
-        busy.idp.page(place, Reply::status(503));
-    }
-    assert_eq!(refusal(&busy.usherd, &["found"], 69)["reason"], "IDP_UNAVAILABLE");
-    busy.idp.page(OPENID, Reply::json(200, &metadata(&busy.idp)));
-    wait_until_fetched(&busy.usherd, "found");
-}
-
-#[test]
-fn an_issuer_whose_certificate_cannot_be_trusted_is_not_believed() {
-    let (ca, sandbox) = (Ca::new(), sandbox());
-    let bad = [
-        ("expired", ca.expired(), "has expired, or the clock here is wrong"),
-        ("wrong-name", ca.wrong_name(), "is for another name"),
-        ("self-signed", ca.self_signed(), "is not signed by a CA in ca_file"),
-    ];
-    let idps = bad.map(|(name, identity, why)| (name, form_idp().identity(identity).start(&ca), why));
-    sandbox
-        .config(&idps.iter().map(|(name, idp, _)| discovered(name, &sandbox, &ca, idp)).collect::<String>());
-    let usherd = sandbox.start();
-    for (name, idp, why) in &idps {
-        sandbox.watch(idp);
-        idp.page(OPENID, Reply::json(200, &metadata(idp)));
-        contains_all(&unreachable(&usherd, name), &["the certificate of the IdP", &idp.host(), why]);
-        assert!(idp.requests().is_empty(), "{name}");
-    }
-}
-
-#[test]
-fn metadata_are_fetched_through_the_proxy_too() {
-    let proxy = Proxy::start();
-    let world = World::with(form_idp(), |sandbox, ca, idp| {
-        format!("{}proxy = \"{}\"\n", discovered("found", sandbox, ca, idp), proxy.url())
-    });
-    world.idp.page(OPENID, Reply::json(200, &metadata(&world.idp)));
-    facts(&world.usherd, &["found"]);
-    assert!(!proxy.requests().is_empty());
-    assert_eq!(world.idp.connections(), proxy.requests().len(), "nothing goes past it");
-}

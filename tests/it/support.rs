@@ -85,3 +85,31 @@ pub(crate) fn is_root(what: &str) -> bool {
     }
     root
 }
+
+/// The words for why the profile's IdP cannot be reached.
+#[expect(clippy::expect_used, reason = "a panic here is the failure of the test that called")]
+pub(crate) fn unreachable(sandbox: &Sandbox, profile: &str) -> String {
+    let error = refusal(sandbox, &[profile], 69);
+    assert_eq!(error["reason"], "IDP_UNREACHABLE", "{error}");
+    error["message"].as_str().expect("a message").to_owned()
+}
+
+/// Every one of these is in the text.
+pub(crate) fn contains_all(text: &str, needles: &[&str]) {
+    for needle in needles {
+        assert!(text.contains(needle), "no {needle:?} in:\n{text}");
+    }
+}
+
+/// After a failure the IdP is left alone for a second or two.
+#[expect(clippy::disallowed_methods, reason = "how long a test takes is no matter of suspend")]
+pub(crate) fn wait_until_fetched(sandbox: &Sandbox, profile: &str) {
+    let begun = std::time::Instant::now();
+    loop {
+        let output = sandbox.usher(&["token", profile]);
+        if output.status.success() {
+            return;
+        }
+        assert!(begun.elapsed() < usher_testkit::PATIENCE, "{}", output.stderr);
+    }
+}

@@ -25,6 +25,22 @@ const IDLE: Duration = Duration::from_secs(30);
 /// The largest file of CA certificates: a system's whole store is smaller.
 const MAX_CA_FILE: u64 = 1024 * 1024;
 
+/// Whom a request goes to, as messages call it, and how.
+#[derive(Clone, Copy)]
+pub struct Destination<'a> {
+    /// The URL.
+    pub url: &'a Url,
+    /// How it is reached.
+    pub network: &'a Network,
+}
+
+impl Destination<'_> {
+    /// Host and port: what errors and logs call an IdP.
+    pub fn server(&self) -> &str {
+        self.url.authority()
+    }
+}
+
 /// What tells clients apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Settings {

@@ -12,9 +12,9 @@ use reqwest::{StatusCode, header::ACCEPT};
 use serde::Deserialize;
 
 use super::{
-    client::Clients,
+    client::{Clients, Destination},
     date,
-    exchange::{self, Answer, Destination},
+    exchange::{self, Answer},
 };
 use crate::{
     domain::{

@@ -1,33 +1,13 @@
 //! One request and its answer, whatever they are about.
 
 use reqwest::{RequestBuilder, Response, StatusCode, header::HeaderMap};
-use url::Url;
 use zeroize::Zeroizing;
 
-use super::no_answer::no_answer;
-use crate::{
-    domain::profile::Network,
-    token::ports::{IssueError, IssueErrorKind},
-};
+use super::{client::Destination, no_answer::no_answer};
+use crate::token::ports::{IssueError, IssueErrorKind};
 
 /// The largest answer, decompressed.
 const MAX_BODY: usize = 256 * 1024;
-
-/// Whom a request goes to, as messages call it, and how.
-#[derive(Clone, Copy)]
-pub struct Destination<'a> {
-    /// The URL.
-    pub url: &'a Url,
-    /// How it is reached.
-    pub network: &'a Network,
-}
-
-impl Destination<'_> {
-    /// Host and port: what errors and logs call an IdP.
-    pub fn server(&self) -> &str {
-        self.url.authority()
-    }
-}
 
 /// An answer in whole.
 pub struct Answer {

@@ -26,9 +26,8 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 
 use self::{
-    client::Clients,
+    client::{Clients, Destination},
     discovery::{Discovery, Metadata},
-    exchange::Destination,
 };
 use crate::{
     domain::profile::{ClientAuth, ClientCredentials, TokenEndpoint},

@@ -4,10 +4,7 @@ use std::{error::Error, io, path::Path};
 
 use rustls::CertificateError;
 
-use super::{
-    client::{self, CONNECT_DEADLINE, TOTAL_DEADLINE},
-    exchange::Destination,
-};
+use super::client::{self, CONNECT_DEADLINE, Destination, TOTAL_DEADLINE};
 use crate::token::ports::{IssueError, IssueErrorKind};
 
 /// No answer, or half of one. What is said is the innermost cause ("connection refused"); none of the

@@ -14,17 +14,17 @@ use crate::os::{detach, trusted};
 const LOG_MAX: u64 = 1024 * 1024;
 
 /// The other end of stdout, where somebody waits.
-pub struct Starter(File);
+pub(super) struct Starter(File);
 
 impl Starter {
     /// There is an answer now.
-    pub fn ready(mut self) {
+    pub(super) fn ready(mut self) {
         // Whoever has gone meanwhile does not need to be told.
         let _ = self.0.write_all(b"ready\n");
     }
 
     /// There will be none, and this is why.
-    pub fn failed(mut self, why: &str) {
+    pub(super) fn failed(mut self, why: &str) {
         let _ = self.0.write_all(why.as_bytes());
     }
 }

@@ -24,8 +24,7 @@ use clap::Parser as _;
 use tokio::runtime::Builder;
 use tracing::{error, info, warn};
 
-use self::args::Args;
-pub use self::background::Starter;
+use self::{args::Args, background::Starter};
 use crate::{
     Parts, Where,
     access::Policy,
@@ -183,7 +182,12 @@ fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
     };
     // The rest is for the log, files, and connections to IdPs.
     let connections = usize::try_from(descriptors.saturating_sub(64)).unwrap_or(usize::MAX).clamp(1, 8192);
-    run(begun.parts(connections), Where::Listener(listener, starter))
+    let ready = move || {
+        if let Some(starter) = starter {
+            starter.ready();
+        }
+    };
+    run(begun.parts(connections), Where::Listener(listener, Box::new(ready)))
 }
 
 /// For one caller, whose socket is stdin.
