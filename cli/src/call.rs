@@ -55,7 +55,7 @@ pub(crate) fn with_started_daemon<T>(
     let connect = async || match Connection::open(&path, server).await {
         Err(ConnectError::NotRunning { .. }) if start::is_wanted(caller_now) => {
             // Blocks this thread, on which nothing else has to go on.
-            start::start(caller_now, &path)?;
+            start::start(caller_now, &path, deadline)?;
             Ok(Connection::open(&path, server).await?)
         }
         other => Ok(other?),
@@ -90,18 +90,18 @@ pub(crate) fn with_private_daemon<T>(
     };
     match drive(deadline, connect, work)?.0 {
         // It hung up before it answered: it has said why, and ends.
-        Err(Error::Foreign { .. } | Error::Answer(_)) => Err(ended(usherd)),
+        Err(Error::Foreign { .. } | Error::Answer(_)) => Err(ended(usherd, from_env)),
         outcome => outcome,
     }
 }
 
-fn ended(usherd: Child) -> Error {
+fn ended(usherd: Child, from_env: bool) -> Error {
     match usherd.wait_with_output() {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             // Without the time and the level of the log line.
             let why = said.split_once("usher_daemon::start: ").map_or(&*said, |(_, why)| why);
-            Error::NotStarted { why: why.to_owned(), code: output.status.code() }
+            Error::Once { why: why.to_owned(), code: output.status.code(), from_env }
         }
         Err(source) => Error::System { what: "cannot hear why usherd ended", source },
     }

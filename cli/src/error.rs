@@ -81,6 +81,16 @@ pub enum Error {
         /// How it exited.
         code: Option<i32>,
     },
+    /// The usherd for this one call ended without an answer.
+    #[error("{}", why.trim_end())]
+    Once {
+        /// What it said.
+        why: String,
+        /// How it exited.
+        code: Option<i32>,
+        /// The profile was to come from variables.
+        from_env: bool,
+    },
     /// usherd's answer cannot be used.
     #[error("{0}")]
     Answer(String),
@@ -99,7 +109,10 @@ impl Error {
             Self::Connect(ConnectError::NotRunning { .. }) => {
                 Some("start it: `systemctl --user start usherd`, or `usherd &`".to_owned())
             }
-            Self::NotStarted { code: Some(78), .. } => {
+            Self::Once { from_env: true, .. } => {
+                Some("USHER_ and the name of a key, in capitals, is the variable for it".to_owned())
+            }
+            Self::Once { from_env: false, code: Some(78), .. } | Self::NotStarted { code: Some(78), .. } => {
                 Some("correct the configuration; `usherd --check-config` checks it".to_owned())
             }
             Self::NotStarted { .. } => Some("start it yourself and see what it says: `usherd`".to_owned()),
@@ -124,6 +137,7 @@ impl Error {
             }
             Self::Configuration(_) => Some("nothing was changed; correct it and try again".to_owned()),
             Self::Syntax(_)
+            | Self::Once { .. }
             | Self::Environment(_)
             | Self::Socket(_)
             | Self::Connect(_)
@@ -159,7 +173,7 @@ fn hint_by_reason(failure: &Failure) -> Option<String> {
         if profile.is_empty() { "usher status".to_owned() } else { format!("usher status {profile}") };
     let again = failure.retry_after.map(|delay| format!("try again in {}", whole_seconds(delay)));
     match failure.reason {
-        R::ProfileUnknown => Some("`usher status` lists the profiles".to_owned()),
+        R::ProfileUnknown => Some("a profile's name belongs here; `usher status` lists them".to_owned()),
         R::ProfileAmbiguous => {
             Some("name one of them, or set USHER_PROFILE; `usher status` lists them".to_owned())
         }

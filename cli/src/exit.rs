@@ -39,7 +39,7 @@ pub fn code(error: &Error) -> u8 {
         {
             REFUSED
         }
-        Error::NotStarted { code, .. } => match *code {
+        Error::NotStarted { code, .. } | Error::Once { code, .. } => match *code {
             Some(78) => CONFIG,
             Some(75) => TEMPORARY,
             _ => UNAVAILABLE,

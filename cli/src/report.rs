@@ -97,7 +97,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Output(_) => "OUTPUT_FAILED",
         Error::Curl(_) => "CURL_UNAVAILABLE",
         Error::Run { .. } => "COMMAND_UNAVAILABLE",
-        Error::Configuration(_) => "CONFIG_INVALID",
+        Error::Configuration(_) | Error::Once { .. } => "CONFIG_INVALID",
         Error::System { .. } | Error::Answer(_) => "INTERNAL",
     }
 }

@@ -8,24 +8,26 @@ use std::{
     os::{
         fd::AsFd as _,
         unix::{
-            fs::{DirBuilderExt as _, OpenOptionsExt as _},
+            fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
             net::UnixStream,
         },
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg, OFlag},
     poll::{PollFd, PollFlags, poll},
 };
 
-use crate::{caller::Caller, error::Error};
+use crate::{caller::Caller, error::Error, exit, time::Deadline};
 
 /// What of the caller's environment usherd gets: where things are, and what password managers need. Never
 /// anything of the job that happens to be the first.
-const PASSED_ON: [&str; 17] = [
+const PASSED_ON: [&str; 16] = [
     "HOME",
     "USER",
     "LOGNAME",
@@ -41,68 +43,150 @@ const PASSED_ON: [&str; 17] = [
     "WAYLAND_DISPLAY",
     "GNUPGHOME",
     "PASSWORD_STORE_DIR",
-    "SSL_CERT_FILE",
     "USHER_SOCKET",
 ];
 
-/// How long usherd may take until it answers, in milliseconds.
-const PATIENCE_MS: u16 = 10_000;
+/// How soon it is looked again whether somebody else is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Whether the caller wants usherd to be started; `USHER_AUTOSTART=0` says no, and so does naming another
-/// user's daemon.
+/// Whether the caller wants usherd to be started; `USHER_AUTOSTART=0` says no (so do `no`, `false` and
+/// `off`), and so does naming another user's daemon.
 pub(crate) fn is_wanted(caller: &Caller<'_>) -> bool {
-    caller.var("USHER_AUTOSTART").is_none_or(|value| value != "0") && caller.var("USHER_SERVER_UID").is_none()
+    let off =
+        |value: &OsString| ["0", "no", "false", "off"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    !caller.var("USHER_AUTOSTART").is_some_and(|value| off(&value))
+        && caller.var("USHER_SERVER_UID").is_none()
 }
 
-/// Has an usherd listen on `socket`. Of many callers at once, one starts it and the others wait.
-pub(crate) fn start(caller: &Caller<'_>, socket: &Path) -> Result<(), Error> {
+/// Has an usherd listen on `socket` within `patience`. Of many callers at once, one starts it and the others
+/// wait.
+pub(crate) fn start(caller: &Caller<'_>, socket: &Path, patience: Duration) -> Result<(), Error> {
+    let deadline = Deadline::after(patience);
     let directory = socket.parent().unwrap_or(Path::new("/"));
-    let failed = |source| Error::System { what: "cannot start usherd", source };
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-    let _turn = turn(directory).map_err(failed)?;
-    if UnixStream::connect(socket).is_ok() || (by_systemd(caller) && UnixStream::connect(socket).is_ok()) {
-        return Ok(());
+    make(directory)?;
+    let lock = directory.join("start.lock");
+    loop {
+        if UnixStream::connect(socket).is_ok() {
+            return Ok(());
+        }
+        // Whoever has the lock is starting it.
+        if let Some(_turn) =
+            lock_now(&lock).map_err(|source| Error::System { what: "cannot start usherd", source })?
+        {
+            if UnixStream::connect(socket).is_ok()
+                || by_systemd(caller, &deadline) && UnixStream::connect(socket).is_ok()
+            {
+                return Ok(());
+            }
+            if by_hand(caller, socket, &deadline)? == Start::Done {
+                return Ok(());
+            }
+            // Another one is ending, or just beginning.
+        }
+        if deadline.left().is_zero() {
+            return Err(Error::Deadline(patience));
+        }
+        std::thread::sleep(LOOK_AGAIN.min(deadline.left()));
     }
-    by_hand(caller, socket)
 }
 
-/// Waits until nobody else is starting usherd.
-fn turn(directory: &Path) -> io::Result<Flock<File>> {
+/// Waits, for at most `patience`, until the usherd that was process `pid` and had `socket` has ended: until
+/// the socket's lock no longer names it, for the next one has it already, or is free.
+pub(crate) fn wait_for_end(socket: &Path, pid: u32, patience: Duration) {
+    let deadline = Deadline::after(patience);
+    let mut lock = socket.as_os_str().to_owned();
+    lock.push(".lock");
+    let lock = Path::new(&lock);
+    let names_it = || std::fs::read_to_string(lock).is_ok_and(|text| text.trim() == pid.to_string());
+    let is_held = || lock_now(lock).is_ok_and(|lock| lock.is_none());
+    while names_it() && is_held() && !deadline.left().is_zero() {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Makes the socket's directory, where it is ours to make: another user's place stays as it is.
+fn make(directory: &Path) -> Result<(), Error> {
+    let failed = |why: String| Error::NotStarted { why, code: None };
+    let there = directory.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+    if let Some((path, meta)) = there
+        && meta.uid() != nix::unistd::geteuid().as_raw()
+    {
+        return Err(failed(format!(
+            "{} belongs to uid {}, not to you; set XDG_RUNTIME_DIR or USHER_SOCKET to a place of yours",
+            path.display(),
+            meta.uid()
+        )));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        failed(format!(
+            "cannot make {} for its socket ({error}); set USHER_SOCKET to another place",
+            directory.display()
+        ))
+    })
+}
+
+/// The lock, if nobody has it.
+fn lock_now(path: &Path) -> io::Result<Option<Flock<File>>> {
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(directory.join("start.lock"))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+        .open(path)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
 }
 
 /// Asks the user's systemd, if there is one and its usherd would listen where we look.
-fn by_systemd(caller: &Caller<'_>) -> bool {
+fn by_systemd(caller: &Caller<'_>, deadline: &Deadline) -> bool {
     let Some(runtime) = caller.var("XDG_RUNTIME_DIR") else { return false };
     if caller.var("USHER_SOCKET").is_some() || !Path::new(&runtime).join("systemd/private").exists() {
         return false;
     }
     // By its own path, never by PATH.
-    let Some(systemctl) =
-        ["/usr/bin/systemctl", "/bin/systemctl"].into_iter().find(|path| Path::new(path).exists())
-    else {
-        return false;
-    };
-    Command::new(systemctl)
+    let paths = ["/usr/bin/systemctl", "/bin/systemctl"];
+    let Some(systemctl) = paths.into_iter().find(|path| Path::new(path).exists()) else { return false };
+    let child = Command::new(systemctl)
         .args(["--user", "--quiet", "--no-ask-password", "start", "usherd.service"])
         .env_clear()
         .envs(environment(caller))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .spawn();
+    child.is_ok_and(|mut child| end_within(&mut child, deadline).is_some_and(|status| status.success()))
+}
+
+/// How a child ended; none if it did not in time, and was killed.
+fn end_within(child: &mut Child, deadline: &Deadline) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if !deadline.left().is_zero() => std::thread::sleep(LOOK_AGAIN),
+            Ok(None) | Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return None;
+            }
+        }
+    }
+}
+
+/// What came of a start.
+#[derive(PartialEq, Eq)]
+enum Start {
+    /// It answers.
+    Done,
+    /// The socket is another one's, which does not answer: not yet, or no more.
+    Busy,
 }
 
 /// Executes the usherd beside this program and waits until it says that it answers.
-fn by_hand(caller: &Caller<'_>, socket: &Path) -> Result<(), Error> {
+fn by_hand(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> Result<Start, Error> {
     let mut child = Command::new(usherd()?)
         .arg("--background")
         .env_clear()
@@ -113,25 +197,27 @@ fn by_hand(caller: &Caller<'_>, socket: &Path) -> Result<(), Error> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|source| Error::System { what: "cannot start usherd", source })?;
-    let told = child.stdout.take().map(listen).unwrap_or_default();
-    // Another one, started by hand in this very moment, is as good.
+    let told = child.stdout.take().map(|stdout| listen(stdout, deadline)).unwrap_or_default();
     if told.ends_with("ready\n") || UnixStream::connect(socket).is_ok() {
-        return Ok(());
+        return Ok(Start::Done);
     }
-    // It has hung up, and so it ends; one that only hangs is not waited for.
-    let ended = if told.is_empty() { child.try_wait().ok().flatten() } else { child.wait().ok() };
-    let code = ended.and_then(|status| status.code());
+    // It has hung up, and so it ends, or it hangs.
+    let code = end_within(&mut child, deadline).and_then(|status| status.code());
+    if code == Some(i32::from(exit::TEMPORARY)) {
+        return Ok(Start::Busy);
+    }
     let why = if told.is_empty() { "it does not say why; see its log, usherd.log".to_owned() } else { told };
     Err(Error::NotStarted { why, code })
 }
 
 /// What usherd says until it hangs up: "ready", or why it is not.
-fn listen(mut stdout: std::process::ChildStdout) -> String {
+fn listen(mut stdout: ChildStdout, deadline: &Deadline) -> String {
     let mut told = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, PATIENCE_MS) {
+        let left = u16::try_from(deadline.left().as_millis()).unwrap_or(u16::MAX);
+        match poll(&mut ready, left) {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }

@@ -1,6 +1,6 @@
 //! The clock, and durations as people write and read them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Longer than this is a slip of the pen, and would overflow somewhere.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -13,6 +13,25 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The end of somebody's patience.
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "seconds of waiting; a suspend in between may lengthen them"
+    )]
+    pub(crate) fn after(patience: Duration) -> Self {
+        Self(Instant::now() + patience)
+    }
+
+    /// What is left: zero once it is over.
+    #[expect(clippy::disallowed_methods, reason = "as above")]
+    pub(crate) fn left(&self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Reads `45m`, `1h30m`, `1h 30m`; a plain number is seconds.

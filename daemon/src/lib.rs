@@ -107,7 +107,12 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     };
     let namer = Namer::new().map_err(|_| RunError::Random)?;
     let engine = Engine::new(engine_ports, namer);
-    let configuration = Configuration::begin(engine.clone(), parts.config_path, parts.home, &parts.profiles);
+    let socket = match &place {
+        Where::Listener(listener, _) => listener.place.path().to_owned(),
+        Where::Stream(_) => PathBuf::new(),
+    };
+    let Parts { config_path, home, profiles, .. } = parts;
+    let configuration = Configuration::begin(engine.clone(), config_path, home, socket, &profiles);
     let configuration = Arc::new(configuration);
     let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await?;
     let (listener, ready) = match place {
@@ -124,7 +129,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %place.path().display(),
-        profiles = parts.profiles.by_name.len(),
+        profiles = profiles.by_name.len(),
         "ready"
     );
     // Without a service manager there is nobody to tell.

@@ -47,7 +47,7 @@ pub fn load(path: &Path, home: Option<&Path>) -> Result<Profiles, Report> {
 
 /// What OpenSSL's programs take for the system's certificates is taken for them here, too.
 pub(crate) fn default_network() -> Network {
-    let ca_file = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let ca_file = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_absolute());
     Network { ca_file, ..Network::default() }
 }
 
@@ -56,6 +56,7 @@ pub struct Configuration {
     engine: Engine,
     path: PathBuf,
     home: Option<PathBuf>,
+    socket: PathBuf,
     started_at: Duration,
     state: Mutex<State>,
     /// One reload at a time, in order.
@@ -70,12 +71,27 @@ struct State {
 
 impl Configuration {
     /// Puts the first configuration in force.
-    pub fn begin(engine: Engine, path: PathBuf, home: Option<PathBuf>, profiles: &Profiles) -> Self {
+    pub fn begin(
+        engine: Engine,
+        path: PathBuf,
+        home: Option<PathBuf>,
+        socket: PathBuf,
+        profiles: &Profiles,
+    ) -> Self {
         let started_at = engine.now().wall;
         let state = Mutex::new(State { loaded_at: started_at, error: None });
         engine.apply(profiles);
         tokio::spawn(warn_of_secrets(engine.clone()));
-        Self { engine, path, home, started_at, state, turn: tokio::sync::Mutex::new(()), stop: Notify::new() }
+        Self {
+            engine,
+            path,
+            home,
+            socket,
+            started_at,
+            state,
+            turn: tokio::sync::Mutex::new(()),
+            stop: Notify::new(),
+        }
     }
 
     async fn reload(&self) -> Result<Changes, Report> {
@@ -124,6 +140,7 @@ impl Control for Configuration {
     fn facts(&self) -> Facts {
         let state = self.state();
         Facts {
+            socket: self.socket.clone(),
             started_at: self.started_at,
             config_path: self.path.clone(),
             config_loaded_at: state.loaded_at,

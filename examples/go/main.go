@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -33,8 +34,11 @@ func fail(err error) {
 
 func main() {
 	socket := os.Getenv("USHER_SOCKET")
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); socket == "" && runtime != "" {
+		socket = runtime + "/usher/usher.sock"
+	}
 	if socket == "" {
-		socket = os.Getenv("XDG_RUNTIME_DIR") + "/usher/usher.sock"
+		fail(errors.New("set USHER_SOCKET: `usher status --json` shows the socket"))
 	}
 	connection, err := dial("unix://" + socket)
 	if err != nil {

@@ -26,7 +26,9 @@ function reason(error) {
   return infos.find(({ domain }) => domain === 'usher.v1')?.reason;
 }
 
-const socket = process.env.USHER_SOCKET || `${process.env.XDG_RUNTIME_DIR}/usher/usher.sock`;
+const { USHER_SOCKET, XDG_RUNTIME_DIR } = process.env;
+const socket = USHER_SOCKET || (XDG_RUNTIME_DIR && `${XDG_RUNTIME_DIR}/usher/usher.sock`);
+if (!socket) throw new Error('set USHER_SOCKET: `usher status --json` shows the socket');
 const tokens = new usher.v1.TokenService(`unix://${socket}`, grpc.credentials.createInsecure());
 tokens.GetToken({ profile: process.argv[2] }, { deadline: Date.now() + 30_000 }, (error, token) => {
   tokens.close();

@@ -31,7 +31,10 @@ def reason(error):
 
 
 def main(profile):
-    socket = os.environ.get("USHER_SOCKET") or os.environ["XDG_RUNTIME_DIR"] + "/usher/usher.sock"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    socket = os.environ.get("USHER_SOCKET") or (runtime and runtime + "/usher/usher.sock")
+    if not socket:
+        sys.exit("set USHER_SOCKET: `usher status --json` shows the socket")
     with grpc.insecure_channel("unix://" + socket) as channel:
         tokens = services.TokenServiceStub(channel)
         try:

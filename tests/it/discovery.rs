@@ -62,18 +62,46 @@ fn metadata_are_read_once_and_from_either_place() {
     }
 }
 
+#[test]
+fn an_endpoint_that_has_moved_is_found_again() {
+    let world = discovering();
+    world.idp.page(OPENID, Reply::json(200, &metadata(&world.idp)));
+    facts(&world.usherd, &["found"]);
+    let asked = || world.idp.requests().iter().filter(|request| request.method == "GET").count();
+    let before = asked();
+    let _ = world.usherd.usher(&["forget", "found"]).expect_ok();
+    world.idp.push(Reply::status(404));
+    refusal(&world.usherd, &["found"], 77);
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    facts(&world.usherd, &["found"]);
+    assert_eq!(asked(), before + 1, "the metadata are read again");
+}
+
 /// What the IdP says when it is asked about itself.
 type Answer = fn(&FakeIdp) -> Reply;
 
 #[test]
 fn bad_metadata_get_no_secret() {
-    let cases: [(&str, Answer, &str); 6] = [
-        ("issuer", |idp| changed(idp, "issuer", "https://evil.example.com"), "names another issuer"),
-        ("http", |idp| changed(idp, "token_endpoint", &plain(idp)), "token_endpoint that"),
-        ("no-http", |idp| changed(idp, "token_endpoint", "http://idp.example.com/t"), "token_endpoint that"),
-        ("html", |_| Reply::html200(), "is no JSON with issuer and token_endpoint"),
+    // What is not the issuer's own word may be gone in a minute; what is its word will not.
+    let (passing, lasting) = ((69, "IDP_ANSWER_INVALID"), (77, "IDP_REFUSED"));
+    let cases: [(&str, (i32, &str), Answer, &str); 6] = [
+        (
+            "issuer",
+            lasting,
+            |idp| changed(idp, "issuer", "https://evil.example.com"),
+            "names another issuer, \"https://evil.example.com\"",
+        ),
+        ("http", lasting, |idp| changed(idp, "token_endpoint", &plain(idp)), "token_endpoint that"),
+        (
+            "no-http",
+            lasting,
+            |idp| changed(idp, "token_endpoint", "http://idp.example.com/t"),
+            "token_endpoint that",
+        ),
+        ("html", passing, |_| Reply::html200(), "is no JSON with issuer and token_endpoint"),
         (
             "methods",
+            lasting,
             |idp| {
                 let mut metadata = metadata(idp);
                 metadata["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
@@ -81,16 +109,15 @@ fn bad_metadata_get_no_secret() {
             },
             "supports neither client_secret_basic nor client_secret_post",
         ),
-        ("redirect", |_| Reply::redirect(302, "https://evil.example.com/"), "it answered 404"),
+        ("redirect", passing, |_| Reply::redirect(302, "https://evil.example.com/"), "it answered 302"),
     ];
-    for (name, reply, words) in cases {
+    for (name, (code, reason), reply, words) in cases {
         let world = discovering();
         world.idp.page(OPENID, reply(&world.idp));
-        let error = refusal(&world.usherd, &["found"], 77);
-        assert_eq!(error["reason"], "IDP_REFUSED", "{name}: {error}");
+        let error = refusal(&world.usherd, &["found"], code);
+        assert_eq!(error["reason"], reason, "{name}: {error}");
         let message = error["message"].as_str().unwrap();
         contains_all(message, &["issuer", &world.idp.host(), words]);
-        assert!(!message.contains("evil.example.com"));
         assert_eq!(world.idp.token_requests(), 0, "{name}");
         assert!(world.idp.requests().iter().all(|request| request.method == "GET"), "{name}");
     }

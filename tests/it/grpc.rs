@@ -92,7 +92,7 @@ fn errors_carry_a_reason_to_branch_on() {
     let frontdoor = || ask("frontdoor");
     let minute = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
     for (request, code, reason, profile) in [
-        (ask("nope"), Code::NotFound, ErrorReason::ProfileUnknown, Some("nope")),
+        (ask("nope"), Code::NotFound, ErrorReason::ProfileUnknown, None),
         (ask(""), Code::FailedPrecondition, ErrorReason::ProfileAmbiguous, None),
         (
             GetTokenRequest { scopes: vec!["admin".into()], ..frontdoor() },

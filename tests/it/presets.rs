@@ -142,7 +142,7 @@ fn an_issuer_without_metadata_is_told_from_one_that_is_down() {
 fn a_redirect_of_the_metadata_is_not_followed() {
     let (world, issuer) = discovering(FakeIssuer::start);
     issuer.answer(Reply::redirect(302, &format!("{}/other", issuer.url())));
-    refusal(&world.usherd, &["found"], 77);
+    refusal(&world.usherd, &["found"], 69);
     assert!(issuer.requests().iter().all(|request| request.route() != "/other"));
 }
 

@@ -2,14 +2,27 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the failure of the test")]
 
-use std::{fs, os::unix::net::UnixStream, time::Duration};
+use std::{
+    fs,
+    os::unix::{
+        fs::{DirBuilderExt as _, chown},
+        net::UnixStream,
+    },
+    time::Duration,
+};
 
 use nix::{
+    fcntl::{Flock, FlockArg},
     sys::signal::{Signal, kill},
     unistd::{Pid, getpgid},
 };
 use serde_json::Value;
-use usher_testkit::{ca::Ca, idp::FakeIdp, sandbox::Sandbox};
+use usher_testkit::{
+    PATIENCE,
+    ca::Ca,
+    idp::{FakeIdp, Reply},
+    sandbox::Sandbox,
+};
 
 use crate::support::{frontdoor, is_root, sandbox};
 
@@ -109,13 +122,62 @@ fn a_variable_of_the_callers_is_no_secret_of_such_a_daemon() {
 }
 
 #[test]
-fn stop_finishes_and_is_no_error_to_be_told_of_twice() {
+fn stop_says_when_it_has_ended_and_is_no_error_twice() {
     let home = Home::new("");
     let _ = home.sandbox.usher(&["token", "frontdoor"]).expect_ok();
     let pid = Pid::from_raw(home.pid());
     let told = home.sandbox.usher(&["stop"]).expect_ok().stdout;
     assert!(told.contains(&format!("usherd (pid {pid}) has finished its calls and stopped")), "{told}");
-    assert!(home.sandbox.usher(&["stop"]).expect_code(69).stderr.contains("not running"));
+    assert_eq!(home.sandbox.usher(&["stop"]).expect_ok().stdout, "usherd was not running\n");
+}
+
+#[test]
+fn a_call_during_the_end_of_one_daemon_is_answered_by_the_next() {
+    let home = Home::new("");
+    let _ = home.sandbox.usher(&["token", "frontdoor"]).expect_ok();
+    let _ = home.sandbox.usher(&["forget", "frontdoor"]).expect_ok();
+    let (reply, gate) = Reply::token().hold();
+    home.idp.push(reply);
+    let in_flight = home.sandbox.spawn_usher(&["token", "frontdoor"]);
+    gate.wait_arrived(PATIENCE);
+    let stop = home.sandbox.spawn_usher(&["stop"]);
+    // Only when nobody listens any more is the daemon about to end.
+    while UnixStream::connect(home.sandbox.socket()).is_ok() {
+        std::thread::yield_now();
+    }
+    let next = home.sandbox.spawn_usher(&["token", "frontdoor"]);
+    assert!(stop.is_running(), "it does not say that usherd has ended while a call goes on");
+    gate.release();
+    let _ = in_flight.wait().expect_ok();
+    let _ = stop.wait().expect_ok();
+    let _ = next.wait().expect_ok();
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_waited_for_as_long_as_the_caller_says() {
+    let home = Home::new("");
+    // Somebody else is starting usherd, and does not come to an end.
+    let directory = home.sandbox.dir().join("run/usher");
+    fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    let lock = fs::File::create(directory.join("start.lock")).unwrap();
+    let _turn = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    let told = home.sandbox.usher(&["token", "frontdoor", "--timeout", "1s"]).expect_code(75).stderr;
+    assert!(told.contains("within 1s"), "{told}");
+}
+
+#[test]
+fn anothers_runtime_directory_is_left_as_it_is() {
+    if !is_root("what usher does in another user's runtime directory") {
+        return;
+    }
+    let home = Home::new("");
+    let theirs = home.sandbox.dir().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    chown(&theirs, Some(1000), Some(1000)).unwrap();
+    let run =
+        home.sandbox.command(&["token", "frontdoor"]).env("XDG_RUNTIME_DIR", theirs.to_str().unwrap()).run();
+    assert!(run.expect_code(69).stderr.contains("belongs to uid 1000, not to you"));
+    assert!(!theirs.join("usher").exists());
 }
 
 #[test]
@@ -157,10 +219,10 @@ fn once_takes_all_it_needs_from_the_environment() {
 #[test]
 fn a_clock_that_is_far_from_the_idps_is_told() {
     let home = Home::new("");
-    let late = usher_testkit::idp::Reply::token().header("Date", "Fri, 15 Jan 2027 08:00:00 GMT");
+    let late = Reply::token().header("Date", "Fri, 15 Jan 2027 08:00:00 GMT");
     home.idp.push(late);
     let _ = home.sandbox.usher(&["token", "frontdoor"]).expect_ok();
-    let offset = home.status()["profiles"][0]["clock_offset"].as_i64().unwrap();
+    let offset = home.status()["profiles"][0]["clock_offset_seconds"].as_i64().unwrap();
     assert!(offset.unsigned_abs() > Duration::from_secs(60).as_secs(), "{offset}");
     let told = home.sandbox.usher(&["status"]).expect_ok().stdout;
     assert!(told.contains("frontdoor: the IdP's clock is"), "{told}");

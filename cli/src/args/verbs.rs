@@ -19,7 +19,7 @@ pub struct Token {
     #[arg(long)]
     pub json: bool,
     /// Ask the IdP for this one token, without a daemon and its cache: for CI jobs
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rejected")]
     pub once: bool,
     /// Take the profile from variables: `USHER_CLIENT_ID` is its `client_id`, and so on for every key
     #[arg(long, requires = "once")]

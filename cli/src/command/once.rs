@@ -18,7 +18,12 @@ use crate::{
 
 pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let format = if args.json { Format::Json } else { args.format };
-    let (message, wanted) = message(args.asked, caller)?;
+    caller.want_json(format == Format::Json);
+    let (mut message, wanted) = message(args.asked, caller)?;
+    if args.from_env {
+        // There is only the one that the variables make.
+        message.profile.clear();
+    }
     let answer =
         with_private_daemon(args.from_env, wanted.timeout, async |daemon| daemon.token(message).await)?;
     warn_if_short(&answer, &wanted, caller);
@@ -37,7 +42,8 @@ fn github(answer: &GetTokenResponse, caller: &mut Caller<'_>) -> Result<(), Erro
     let mut masks = vec![answer.access_token.as_str()];
     masks.extend(some(credentials).filter(|credentials| *credentials != answer.access_token));
     for secret in masks {
-        writeln!(caller.stderr(), "::add-mask::{secret}").map_err(Error::Output)?;
+        // As the runner's own toolkit escapes it: there are no line ends in a token.
+        writeln!(caller.stderr(), "::add-mask::{}", secret.replace('%', "%25")).map_err(Error::Output)?;
     }
     let expires_at = answer.expires_at.map(|at| at.seconds.to_string()).unwrap_or_default();
     caller.answer(&format!(
@@ -54,14 +60,14 @@ mod tests {
     fn the_masks_come_before_the_token() {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let answer = GetTokenResponse {
-            access_token: "s3cr3t".into(),
-            authorization: "Basic acc:s3cr3t".into(),
+            access_token: "s3%25t".into(),
+            authorization: "Basic acc:s3%25t".into(),
             token_id: "0a".into(),
             ..Default::default()
         };
         github(&answer, &mut Caller::new(&mut out, &mut err, &|_| None)).unwrap();
-        assert_eq!(String::from_utf8(err).unwrap(), "::add-mask::s3cr3t\n::add-mask::acc:s3cr3t\n");
+        assert_eq!(String::from_utf8(err).unwrap(), "::add-mask::s3%2525t\n::add-mask::acc:s3%2525t\n");
         let told = String::from_utf8(out).unwrap();
-        assert_eq!(told, "token=s3cr3t\nauthorization=Basic acc:s3cr3t\nexpires_at=\ntoken_id=0a\n");
+        assert_eq!(told, "token=s3%25t\nauthorization=Basic acc:s3%25t\nexpires_at=\ntoken_id=0a\n");
     }
 }

@@ -167,12 +167,16 @@ fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) 
 /// `token_url`, or `issuer` to find it.
 fn token_endpoint(section: &Section<'_>, loopback: bool) -> Option<TokenEndpoint> {
     if let Some(text) = section.string("issuer") {
+        section.know("token_url");
         if section.has("token_url") {
             section.problem("token_url", "is given beside issuer: write the one or the other");
             return None;
         }
-        section.know("token_url");
         let issuer = endpoint_url(section, "issuer", &text, loopback)?;
+        if issuer.path().contains("/.well-known/") {
+            section.problem("issuer", "is where its metadata are; write what stands before /.well-known");
+            return None;
+        }
         if issuer.query().is_some() {
             section.problem("issuer", "has a query (RFC 8414 section 2)");
             return None;

@@ -90,7 +90,9 @@ async fn read_ca_file(path: PathBuf) -> Result<Vec<u8>, IssueError> {
     let read = tokio::task::spawn_blocking(move || trusted::read(&path, Readers::Anyone, MAX_CA_FILE));
     match tokio::time::timeout(TOTAL_DEADLINE, read).await {
         Ok(Ok(Ok(certificates))) => Ok(certificates),
-        Ok(Ok(Err(error))) => Err(unusable(format!("the ca_file cannot be used: {error}"))),
+        Ok(Ok(Err(error))) => Err(unusable(format!(
+            "the ca_file cannot be used: {error}; it is read anew for every token request"
+        ))),
         Ok(Err(_)) | Err(_) => Err(unusable("the ca_file did not answer in time".to_owned())),
     }
 }

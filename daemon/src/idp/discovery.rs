@@ -15,6 +15,7 @@ use super::{
     client::{Clients, Destination},
     date,
     exchange::{self, Answer},
+    wire,
 };
 use crate::{
     domain::{
@@ -74,6 +75,11 @@ impl Discovery {
             Err(error) => known.map(|(metadata, _)| metadata).ok_or(error),
         }
     }
+
+    /// Has the metadata read again the next time: what they said did not hold.
+    pub fn forget(&self, issuer: &Url) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| known != issuer);
+    }
 }
 
 /// The two places where metadata may be, OpenID's first.
@@ -98,7 +104,7 @@ async fn discover(
     now: Moment,
 ) -> Result<Metadata, IssueError> {
     let client = clients.get(network, issuer.scheme() == "http").await?;
-    let mut missing = StatusCode::NOT_FOUND;
+    let mut other = None;
     for place in places(issuer) {
         let to = Destination { url: &place, network };
         let answer = exchange::send(client.get(place.clone()).header(ACCEPT, "application/json"), to).await?;
@@ -108,16 +114,18 @@ async fn discover(
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                 return Err(busy(&place, &answer, now));
             }
-            status => missing = status,
+            StatusCode::NOT_FOUND | StatusCode::GONE => {}
+            status => other = Some(status),
         }
     }
+    let status = other.unwrap_or(StatusCode::NOT_FOUND).as_u16();
     let message = format!(
-        "the issuer {issuer} has no metadata, neither OpenID's nor OAuth's (it answered {}): check issuer, or \
-         give token_url in its place",
-        missing.as_u16()
+        "the issuer {issuer} has no metadata, neither OpenID's nor OAuth's (it answered {status}): check issuer, or \
+         give token_url in its place"
     );
-    let http_status = Some(missing.as_u16());
-    Err(IssueError { http_status, ..IssueError::new(IssueErrorKind::Refused, message) })
+    // A login page or a redirect may be gone in a minute; that there are none will not.
+    let kind = if other.is_some() { IssueErrorKind::Invalid } else { IssueErrorKind::Refused };
+    Err(IssueError { http_status: Some(status), ..IssueError::new(kind, message) })
 }
 
 fn busy(place: &Url, answer: &Answer, now: Moment) -> IssueError {
@@ -145,12 +153,19 @@ fn read(issuer: &Url, place: &Url, answer: &Answer) -> Result<Metadata, IssueErr
         Err(IssueError::new(IssueErrorKind::Refused, message))
     };
     let Ok(document) = serde_json::from_slice::<Document>(&answer.body) else {
-        return refused("is no JSON with issuer and token_endpoint");
+        let message = format!(
+            "the metadata of the issuer {issuer}, at {place}, is no JSON with issuer and token_endpoint"
+        );
+        return Err(IssueError::new(IssueErrorKind::Invalid, message));
     };
-    // Exactly, but for the slash that stands for no path (RFC 8414 section 3.3): another issuer's metadata
-    // could send the secret anywhere.
-    if document.issuer.trim_end_matches('/') != issuer.as_str().trim_end_matches('/') {
-        return refused("names another issuer, which is not the one that the configuration trusts");
+    // Exactly (RFC 8414 section 3.3), but that "https://idp.example" may stand for its root: another issuer's
+    // metadata could send the secret anywhere.
+    let root = issuer.path() == "/" && document.issuer == issuer.as_str().trim_end_matches('/');
+    if document.issuer != issuer.as_str() && !root {
+        let named = wire::clean(&document.issuer, 100);
+        return refused(&format!(
+            "names another issuer, {named:?}, which is not the one that the configuration trusts"
+        ));
     }
     let token_endpoint = match url::canonical(&document.token_endpoint, issuer.scheme() == "http") {
         Ok(url) if url.scheme() == issuer.scheme() => url,

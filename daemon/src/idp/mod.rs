@@ -72,7 +72,15 @@ impl HttpIssuer {
             Err(error) if error.kind == IssueErrorKind::Unavailable => {
                 Err(IssueError { retry_after: date::retry_after(&answer.headers, now), ..error })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if let (TokenEndpoint::Discovered { issuer }, IssueErrorKind::Refused) =
+                    (&grant.token_endpoint, error.kind)
+                {
+                    // Perhaps it has moved, or wants another way to authenticate.
+                    self.discovery.forget(issuer);
+                }
+                Err(error)
+            }
         }
     }
 

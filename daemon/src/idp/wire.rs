@@ -180,7 +180,7 @@ fn hint(status: StatusCode, code: Option<&str>) -> Option<&'static str> {
 }
 
 /// Without what steers a terminal or turns text around, and cut.
-fn clean(text: &str, max: usize) -> String {
+pub(super) fn clean(text: &str, max: usize) -> String {
     let steers = |letter: &char| {
         letter.is_control()
             || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -37,10 +37,18 @@ pub fn leave(log: &File) -> io::Result<()> {
 #[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
 pub fn close_inherited() -> io::Result<()> {
     // SAFETY: called before anything is opened, so that no descriptor above 2 is anybody's.
-    match unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) } == 0 {
+        return Ok(());
     }
+    // Linux before 5.9, or a filter of system calls that does not know it. All are listed before one is
+    // closed, as the listing has one of its own.
+    let listed = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    for descriptor in listed.filter(|descriptor| *descriptor > 2).collect::<Vec<libc::c_int>>() {
+        // SAFETY: as above. The one of the listing is closed already, for which EBADF is no harm.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(())
 }
 
 /// The stream socket that stdin is, set to be non-blocking.

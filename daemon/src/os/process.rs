@@ -5,6 +5,7 @@ use std::io;
 use nix::{
     errno::Errno,
     sys::{
+        resource::{Resource, getrlimit, setrlimit},
         signal::{Signal, killpg},
         wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
@@ -15,12 +16,19 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// The soft limit of descriptors that programs expect: some look at each that there could be.
+const DESCRIPTORS: u64 = 1024;
+
 /// Has the program lead a session and a process group of its own: no terminal is its, not even by
 /// `/dev/tty`, on which it could wait for somebody (setsid(2)).
 #[expect(unsafe_code, reason = "runs between fork and exec")]
 pub fn own_session(command: &mut Command) {
-    let detach = || setsid().map(drop).map_err(io::Error::from);
-    // SAFETY: setsid(2) is async-signal-safe, and nothing is allocated.
+    let detach = || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(hard), hard)?;
+        setsid().map(drop).map_err(io::Error::from)
+    };
+    // SAFETY: these are system calls alone, and nothing is allocated.
     unsafe { command.pre_exec(detach) };
 }
 

@@ -19,6 +19,9 @@ const MAX_LINKS: u32 = 40;
 /// For [`std::os::unix::fs::OpenOptionsExt::custom_flags`]: a symbolic link is not followed (open(2)).
 pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW;
 
+/// The same: opening a FIFO does not wait for its other end.
+pub const NO_WAIT: i32 = libc::O_NONBLOCK;
+
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {

@@ -36,6 +36,8 @@ pub trait Control: Send + Sync {
 /// How things stand.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// Where it listens. Empty for one that serves a single caller.
+    pub socket: PathBuf,
     /// When the daemon started, since the Unix epoch.
     pub started_at: Duration,
     /// The configuration's file.
@@ -90,6 +92,7 @@ impl AdminService for Admin {
             version: VERSION.to_owned(),
             pid: std::process::id(),
             started_at: Some(convert::timestamp(facts.started_at)),
+            socket: facts.socket.display().to_string(),
             config_path: facts.config_path.display().to_string(),
             config_error: facts.config_error.unwrap_or_default(),
             config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),

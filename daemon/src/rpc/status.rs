@@ -16,7 +16,6 @@ use crate::{
 pub fn failure(error: &TokenError) -> Failure {
     let failure = Failure::new(reason(error), error.to_string());
     match error {
-        TokenError::ProfileUnknown { name, .. } => failure.with("profile", name),
         TokenError::ScopeNotAllowed { profile, .. }
         | TokenError::AudienceNotAllowed { profile, .. }
         | TokenError::UrlNotAllowed { profile, .. }
@@ -38,6 +37,8 @@ pub fn failure(error: &TokenError) -> Failure {
             failure
         }
         TokenError::Invalid(_)
+        // The name may be anything, even a token that was pasted.
+        | TokenError::ProfileUnknown { .. }
         | TokenError::ProfileAmbiguous { .. }
         | TokenError::UrlInvalid(_)
         | TokenError::NoProfileForUrl { .. }

@@ -40,12 +40,10 @@ impl TokenService for Tokens {
             }
             Err(error) => {
                 let failure = status::failure(&error);
-                info!(
-                    peer,
-                    profile = request.profile,
-                    reason = usher_proto::error::name(failure.reason),
-                    "call failed"
-                );
+                // What was given for a profile may be anything, even a token that was pasted.
+                let profile =
+                    Some(&request.profile).filter(|name| self.engine.directory().get(name).is_some());
+                info!(peer, profile, reason = usher_proto::error::name(failure.reason), "call failed");
                 Err(failure.into())
             }
         }

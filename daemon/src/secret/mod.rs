@@ -17,7 +17,7 @@ use futures_util::{
 };
 
 use crate::{
-    domain::secret::{SecretRef, SecretString},
+    domain::secret::{ExposeSecret as _, SecretRef, SecretString},
     token::ports::{self, SecretError, Secrets},
 };
 
@@ -48,7 +48,8 @@ impl Sources {
 
     fn variable(&self, name: &str) -> Result<SecretString, SecretError> {
         match self.environment.get(name) {
-            Some(secret) => Ok(secret.clone()),
+            Some(secret) => secret_in(secret.expose_secret().as_bytes())
+                .map_err(|what| SecretError(format!("the variable {name} {what}"))),
             None => Err(SecretError(format!(
                 "the variable {name} was not in usherd's environment when it started (if usher started it: it \
                  passes no variables of its caller's on); start usherd yourself with it set, or use a file"
@@ -143,7 +144,6 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::domain::secret::ExposeSecret as _;
 
     #[tokio::test]
     async fn a_file_is_read_anew_whenever_it_is_asked_for() {

@@ -31,14 +31,18 @@ impl Starter {
 
 /// Leaves session, directory, descriptors and streams of whoever started this process.
 pub(super) fn leave() -> io::Result<Starter> {
-    let starter = detach::take_stdout()?;
-    let log = open_log()?;
-    detach::leave(&log)?;
-    Ok(Starter(starter))
+    let mut starter = Starter(detach::take_stdout()?);
+    // Without a place for the log there is none: a home may be read-only.
+    let log = open_log().or_else(|_| File::options().write(true).open("/dev/null"));
+    if let Err(error) = log.and_then(|log| detach::leave(&log)) {
+        let _ = writeln!(starter.0, "cannot go into the background: {error}");
+        return Err(error);
+    }
+    Ok(starter)
 }
 
 /// Where the log of such a daemon is: `$XDG_STATE_HOME/usher/usherd.log`.
-pub(super) fn log_path() -> Option<PathBuf> {
+fn log_path() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let state = var("XDG_STATE_HOME").or_else(|| Some(var("HOME")?.join(".local/state")))?;
     Some(state.join("usher/usherd.log"))
@@ -49,9 +53,11 @@ fn open_log() -> io::Result<File> {
         log_path().ok_or_else(|| io::Error::other("no place for the log: set HOME or XDG_STATE_HOME"))?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    trusted::walk(directory).map_err(io::Error::other)?;
+    let path = trusted::walk(&path).map_err(io::Error::other)?;
     if fs::symlink_metadata(&path).is_ok_and(|meta| meta.len() > LOG_MAX) {
         fs::rename(&path, path.with_extension("log.old"))?;
     }
-    File::options().append(true).create(true).mode(0o600).custom_flags(trusted::NO_FOLLOW).open(path)
+    let options = trusted::NO_FOLLOW | trusted::NO_WAIT;
+    let log = File::options().append(true).create(true).mode(0o600).custom_flags(options).open(path)?;
+    if log.metadata()?.is_file() { Ok(log) } else { Err(io::Error::other("the log is no file")) }
 }

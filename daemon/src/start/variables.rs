@@ -1,7 +1,7 @@
 //! A profile out of the environment, for jobs that have no configuration: `USHER_CLIENT_ID` is the key
 //! `client_id`, and so on for every key of a profile.
 
-use std::{ffi::OsString, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use super::Failure;
 use crate::{
@@ -19,7 +19,8 @@ const SECRETS: [&str; 2] = ["client_secret", "api_token"];
 /// Keys that are true or false.
 const BOOLEANS: [&str; 1] = ["allow_loopback_http"];
 /// Variables that mean something else.
-const OTHERS: [&str; 4] = ["USHER_SOCKET", "USHER_PROFILE", "USHER_SERVER_UID", "USHER_AUTOSTART"];
+const OTHERS: [&str; 5] =
+    ["USHER_SOCKET", "USHER_PROFILE", "USHER_SERVER_UID", "USHER_AUTOSTART", "USHER_TOKEN"];
 /// NetFoundry's own names, all or none, for the preset `netfoundry`.
 const NETFOUNDRY: [(&str, &str); 3] = [
     ("NETFOUNDRY_CLIENT_ID", "client_id"),
@@ -27,27 +28,44 @@ const NETFOUNDRY: [(&str, &str); 3] = [
     ("NETFOUNDRY_OAUTH_URL", "token_url"),
 ];
 
-/// The profile that the variables make.
+/// The profile that the variables make. Empty ones count as unset: so a CI system passes on what it lacks.
 pub(super) fn profiles(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Profiles, Failure> {
-    let mut text = format!("[profile.{NAME}]\n");
-    let mut netfoundry = 0;
+    let mut keys = BTreeMap::new();
     for (name, value) in variables {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
+        if value.is_empty() || OTHERS.contains(&name) {
+            continue;
+        }
         if let Some((_, key)) = NETFOUNDRY.iter().find(|(own, _)| *own == name) {
-            netfoundry += 1;
-            text.push_str(&line(key, name, value));
-        } else if let Some(key) = name.strip_prefix("USHER_").filter(|_| !OTHERS.contains(&name)) {
-            text.push_str(&line(&key.to_ascii_lowercase(), name, value));
+            // usher's own variable wins.
+            keys.entry((*key).to_owned()).or_insert((name.to_owned(), value.to_owned()));
+        } else if let Some(key) = name.strip_prefix("USHER_") {
+            keys.insert(key.to_ascii_lowercase(), (name.to_owned(), value.to_owned()));
         }
     }
-    if netfoundry > 0 {
-        text.push_str("preset = \"netfoundry\"\n");
+    let of_netfoundry = keys.values().any(|(variable, _)| variable.starts_with("NETFOUNDRY_"));
+    if of_netfoundry {
+        keys.entry("preset".to_owned()).or_insert((String::new(), "netfoundry".to_owned()));
     }
-    let context = Context { directory: "/".into(), home: None, network: default_network() };
-    config::parse(&text, Path::new("the environment"), &context)
-        .map_err(|report| Failure::config(in_variables(report)))
+    let lines = keys.iter().map(|(key, (variable, value))| line(key, variable, value));
+    let text = format!("[profile.{NAME}]\n{}", lines.collect::<Vec<_>>().concat());
+    let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let context = Context { directory, home: None, network: default_network() };
+    config::parse(&text, Path::new("the environment"), &context).map_err(|report| {
+        let variable = |key: &str| match keys.get(key) {
+            Some((variable, _)) => variable.clone(),
+            None => variable_of(key, of_netfoundry),
+        };
+        Failure::config(in_variables(report, variable))
+    })
+}
+
+/// The variable that is missing for a key.
+fn variable_of(key: &str, of_netfoundry: bool) -> String {
+    let own = NETFOUNDRY.iter().find(|(_, theirs)| of_netfoundry && *theirs == key);
+    own.map_or_else(|| format!("USHER_{}", key.to_ascii_uppercase()), |(variable, _)| (*variable).to_owned())
 }
 
 fn line(key: &str, variable: &str, value: &str) -> String {
@@ -66,12 +84,16 @@ fn line(key: &str, variable: &str, value: &str) -> String {
 }
 
 /// Says variables where the configuration would have keys and lines.
-fn in_variables(report: Report) -> Report {
+fn in_variables(report: Report, variable: impl Fn(&str) -> String) -> Report {
     let prefix = format!("profile.{NAME}");
     let problems = report.problems.into_iter().map(|problem| {
-        let key = problem.key.strip_prefix(&prefix).unwrap_or(&problem.key);
-        let key = key.trim_start_matches('.').to_ascii_uppercase();
-        Problem { line: None, key: format!("USHER_{key}"), message: problem.message }
+        let key = problem.key.strip_prefix(&prefix).unwrap_or(&problem.key).trim_start_matches('.');
+        let message = if SECRETS.contains(&key) && problem.message.starts_with("is missing") {
+            "is missing: it holds the secret".to_owned()
+        } else {
+            problem.message
+        };
+        Problem { line: None, key: variable(key), message }
     });
     Report { problems: problems.collect(), ..report }
 }
@@ -102,6 +124,34 @@ mod tests {
         let Grant::ClientCredentials(grant) = &profile.grant else { panic!("{:?}", profile.grant) };
         assert_eq!(grant.client_id, "a \"quoted\" id");
         assert_eq!(grant.client_secret, SecretRef::Env("USHER_CLIENT_SECRET".into()));
+    }
+
+    #[test]
+    fn netfoundrys_own_variables_do_and_ushers_win() {
+        let netfoundry = [
+            ("NETFOUNDRY_CLIENT_ID", "theirs"),
+            ("NETFOUNDRY_PASSWORD", "CANARY"),
+            (
+                "NETFOUNDRY_OAUTH_URL",
+                "https://netfoundry-production-x.auth.us-east-1.amazoncognito.com/oauth2/token",
+            ),
+            ("USHER_TOKEN", "of-usher-env"),
+            ("USHER_AUDIENCE", ""),
+        ];
+        let profile = &made(&netfoundry).unwrap().by_name["env"];
+        assert_eq!(
+            (profile.preset.as_str(), profile.grant.secret().to_string().as_str()),
+            ("netfoundry", "env NETFOUNDRY_PASSWORD")
+        );
+        let mixed =
+            [&netfoundry[..], &[("USHER_CLIENT_ID", "ours"), ("USHER_PRESET", "netfoundry")]].concat();
+        let Grant::ClientCredentials(grant) = made(&mixed).unwrap().by_name["env"].grant.clone() else {
+            panic!("not client credentials")
+        };
+        assert_eq!(grant.client_id, "ours");
+        let message = made(&netfoundry[..1]).unwrap_err();
+        assert!(message.contains("NETFOUNDRY_PASSWORD: is missing: it holds the secret"), "{message}");
+        assert!(message.contains("NETFOUNDRY_OAUTH_URL: is missing"), "{message}");
     }
 
     #[test]

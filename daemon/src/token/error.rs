@@ -12,7 +12,7 @@ pub enum TokenError {
     #[error("{0}")]
     Invalid(String),
     /// No such profile.
-    #[error("there is no profile {name:?}; {}", known_profiles(known))]
+    #[error("there is no profile {:?}; {}", beginning(name), known_profiles(known))]
     ProfileUnknown {
         /// What was asked for.
         name: String,
@@ -126,6 +126,16 @@ pub enum TokenError {
     /// A fault of ours.
     #[error("{0}")]
     Internal(&'static str),
+}
+
+/// As much of a name as a profile's can be long.
+fn beginning(name: &str) -> String {
+    const MAX: usize = 64;
+    let mut shown: String = name.chars().take(MAX).collect();
+    if shown.len() < name.len() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 fn listed(words: &[String]) -> String {

@@ -44,14 +44,14 @@ const HARMLESS: [&str; 47] = [
     "resolve",
     "proxy",
     "noproxy",
-    "cacert",
     "capath",
-    "cert",
-    "key",
     "tlsv1.2",
     "tlsv1.3",
     "disable",
     // Depending on the value
+    "cacert",
+    "cert",
+    "key",
     "cookie",
     "data",
     "data-ascii",
@@ -88,6 +88,9 @@ fn is_harmless(name: &str, value: &OsStr) -> bool {
     let bytes = value.as_bytes();
     match name {
         "data" | "data-ascii" | "data-binary" | "json" => bytes.strip_prefix(b"@").is_none_or(is_file),
+        // The certificate's file may be followed by its password.
+        "cert" => is_file(bytes) || bytes.split(|byte| *byte == b':').next().is_some_and(is_file),
+        "cacert" | "key" => is_file(bytes),
         // What has no = may name a file.
         "data-urlencode" | "url-query" => bytes.contains(&b'=') || !bytes.contains(&b'@'),
         "cookie" => bytes.contains(&b'='),
@@ -128,7 +131,8 @@ mod tests {
     #[test]
     fn a_plain_request_can_be_made_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let body = format!("@{}", file.path().display());
+        let path = file.path().to_str().unwrap();
+        let body = format!("@{path}");
         for args in [
             &["/s"][..],
             &["-sSf", "/s"],
@@ -138,7 +142,7 @@ mod tests {
             &["--data-urlencode", "a=@b", "-G", "/s"],
             &["-so", "/dev/null", "-w", "%{http_code}", "/s"],
             &["-F", "a=b", "/s"],
-            &["-b", "a=b", "-i", "--cacert", "x", "-m", "5", "/s"],
+            &["-b", "a=b", "-i", "--cacert", path, "--cert", &format!("{path}:password"), "-m", "5", "/s"],
         ] {
             assert!(possible(args), "{args:?}");
         }

@@ -18,6 +18,12 @@ pub(super) fn run(args: &Use, caller: &mut Caller<'_>) -> Result<u8, Error> {
             with_daemon(caller, timeout, async |daemon| daemon.status(StatusRequest::default()).await)?;
         return show(some(&status.default_profile), args.manner.json, caller);
     };
+    if caller.var("USHER_SERVER_UID").is_some() {
+        return Err(Error::usage(
+            "another user's usherd does not say which file is changed here",
+            "unset USHER_SERVER_UID, or edit default_profile where that usherd runs",
+        ));
+    }
     let change = with_daemon(caller, timeout, async |daemon| {
         // First what is written now: where that is refused nothing is changed, and the profile may be new.
         daemon.reload().await?;

@@ -115,7 +115,7 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
         let _ = writeln!(text, "{name}: the secret cannot be read: {}", profile.secret_error.trim_end());
     }
     for token in &profile.tokens {
-        if let Some(what) = holdup(token) {
+        if let Some(what) = holdup(profile, token) {
             let _ = write!(text, "{name}: {what}");
             if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
                 let _ = write!(text, "; the IdP is asked again {}", distance(at.seconds, now));
@@ -144,10 +144,11 @@ fn marks(profile: &ProfileStatus, now: i64) -> String {
     text
 }
 
-/// What keeps a token from being fetched. That a secret cannot be read is told of the profile already.
-fn holdup(token: &TokenStatus) -> Option<String> {
+/// What keeps a token from being fetched.
+fn holdup(profile: &ProfileStatus, token: &TokenStatus) -> Option<String> {
     match (token.last_error_reason(), token.last_error.trim_end()) {
-        (ErrorReason::SecretUnavailable, _) => None,
+        // Told of the profile already.
+        (ErrorReason::SecretUnavailable, _) if !profile.secret_error.is_empty() => None,
         (_, "") if token.retry_at.is_none() => None,
         (_, "") if token.budget_left == 0 => {
             Some("the budget of token requests is used up (max_token_requests)".to_owned())
