@@ -133,7 +133,7 @@ fn the_example_in_node_runs_as_it_is() {
 }
 
 #[test]
-fn the_example_in_go_runs_as_it_is() {
+fn the_example_in_go_runs_with_the_grpc_there_is() {
     if let Some(built) = go_example() {
         check(|| Command::new(built.get_program()));
         fails(&run(&sandbox(), built), 1, "Unavailable: ");
