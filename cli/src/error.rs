@@ -48,6 +48,14 @@ pub enum Error {
     /// Wait longer, or see what usherd is doing.
     #[error("no answer from usherd within {}", human(*.0))]
     Deadline(Duration),
+    /// usherd was stopped and still finishes its calls.
+    #[error("usherd (pid {pid}) takes no more calls, but has not finished its last within {}", human(*patience))]
+    NotEnded {
+        /// Its process ID.
+        pid: u32,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// The answer cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
@@ -115,6 +123,7 @@ impl Error {
             Self::Once { from_env: false, code: Some(78), .. } | Self::NotStarted { code: Some(78), .. } => {
                 Some("correct the configuration; `usherd --check-config` checks it".to_owned())
             }
+            Self::NotEnded { .. } => Some("it ends by itself; nothing has to be done".to_owned()),
             Self::NotStarted { .. } => Some("start it yourself and see what it says: `usherd`".to_owned()),
             Self::Connect(ConnectError::Protocol { .. }) => {
                 Some("USHER_SOCKET has to name usherd's socket".to_owned())

@@ -49,7 +49,7 @@ pub fn code(error: &Error) -> u8 {
         Error::Run { .. } => NOT_EXECUTABLE,
         Error::Refused(failure) => of_reason(failure.reason),
         Error::Foreign { code, .. } => of_code(*code),
-        Error::Deadline(_) => TEMPORARY,
+        Error::Deadline(_) | Error::NotEnded { .. } => TEMPORARY,
         Error::Output(error) if hung_up(error) => HUNG_UP,
         Error::Output(_) => IO,
         Error::System { .. } | Error::Answer(_) => SOFTWARE,

@@ -93,7 +93,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Connect(_) => "CONNECTION_FAILED",
         Error::Refused(failure) => usher_proto::error::name(failure.reason),
         Error::Foreign { .. } => "UNSPECIFIED",
-        Error::Deadline(_) => "DEADLINE_EXCEEDED",
+        Error::Deadline(_) | Error::NotEnded { .. } => "DEADLINE_EXCEEDED",
         Error::Output(_) => "OUTPUT_FAILED",
         Error::Curl(_) => "CURL_UNAVAILABLE",
         Error::Run { .. } => "COMMAND_UNAVAILABLE",

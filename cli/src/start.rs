@@ -91,17 +91,21 @@ pub(crate) fn start(caller: &Caller<'_>, socket: &Path, patience: Duration) -> R
 }
 
 /// Waits, for at most `patience`, until the usherd that was process `pid` and had `socket` has ended: until
-/// the socket's lock no longer names it, for the next one has it already, or is free.
-pub(crate) fn wait_for_end(socket: &Path, pid: u32, patience: Duration) {
+/// the socket's lock no longer names it, for the next one has it already, or is free. Whether it has.
+pub(crate) fn wait_for_end(socket: &Path, pid: u32, patience: Duration) -> bool {
     let deadline = Deadline::after(patience);
     let mut lock = socket.as_os_str().to_owned();
     lock.push(".lock");
     let lock = Path::new(&lock);
     let names_it = || std::fs::read_to_string(lock).is_ok_and(|text| text.trim() == pid.to_string());
     let is_held = || lock_now(lock).is_ok_and(|lock| lock.is_none());
-    while names_it() && is_held() && !deadline.left().is_zero() {
-        std::thread::sleep(LOOK_AGAIN);
+    while names_it() && is_held() {
+        if deadline.left().is_zero() {
+            return false;
+        }
+        std::thread::sleep(LOOK_AGAIN.min(deadline.left()));
     }
+    true
 }
 
 /// Makes the socket's directory, where it is ours to make: another user's place stays as it is.

@@ -20,8 +20,8 @@ use serde_json::Value;
 use usher_testkit::{
     PATIENCE,
     ca::Ca,
-    idp::{FakeIdp, Reply},
-    sandbox::Sandbox,
+    idp::{FakeIdp, Gate, Reply},
+    sandbox::{Running, Sandbox},
 };
 
 use crate::support::{frontdoor, is_root, sandbox};
@@ -49,6 +49,17 @@ impl Home {
 
     fn pid(&self) -> i32 {
         i32::try_from(self.status()["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    /// A daemon runs, and a call waits for the IdP until the gate is opened.
+    fn call_in_flight(&self) -> (Running, Gate) {
+        let _ = self.sandbox.usher(&["token", "frontdoor"]).expect_ok();
+        let _ = self.sandbox.usher(&["forget", "frontdoor"]).expect_ok();
+        let (reply, gate) = Reply::token().hold();
+        self.idp.push(reply);
+        let call = self.sandbox.spawn_usher(&["token", "frontdoor"]);
+        gate.wait_arrived(PATIENCE);
+        (call, gate)
     }
 }
 
@@ -134,12 +145,7 @@ fn stop_says_when_it_has_ended_and_is_no_error_twice() {
 #[test]
 fn a_call_during_the_end_of_one_daemon_is_answered_by_the_next() {
     let home = Home::new("");
-    let _ = home.sandbox.usher(&["token", "frontdoor"]).expect_ok();
-    let _ = home.sandbox.usher(&["forget", "frontdoor"]).expect_ok();
-    let (reply, gate) = Reply::token().hold();
-    home.idp.push(reply);
-    let in_flight = home.sandbox.spawn_usher(&["token", "frontdoor"]);
-    gate.wait_arrived(PATIENCE);
+    let (in_flight, gate) = home.call_in_flight();
     let stop = home.sandbox.spawn_usher(&["stop"]);
     // Only when nobody listens any more is the daemon about to end.
     while UnixStream::connect(home.sandbox.socket()).is_ok() {
@@ -151,6 +157,17 @@ fn a_call_during_the_end_of_one_daemon_is_answered_by_the_next() {
     let _ = in_flight.wait().expect_ok();
     let _ = stop.wait().expect_ok();
     let _ = next.wait().expect_ok();
+}
+
+#[test]
+fn stop_does_not_say_that_it_has_ended_before_it_has() {
+    let home = Home::new("");
+    let (in_flight, gate) = home.call_in_flight();
+    let told = home.sandbox.usher(&["stop", "--timeout", "1s"]).expect_code(75);
+    assert_eq!(told.stdout, "");
+    assert!(told.stderr.contains("has not finished its last within 1s"), "{}", told.stderr);
+    gate.release();
+    let _ = in_flight.wait().expect_ok();
 }
 
 #[test]

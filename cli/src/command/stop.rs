@@ -19,7 +19,10 @@ pub(super) fn run(args: &Stop, caller: &mut Caller<'_>) -> Result<u8, Error> {
         answer => answer?,
     };
     // It has hung up on us, and finishes what others asked.
-    start::wait_for_end(&socket::path(|name| caller.var(name))?, answer.pid, args.manner.timeout);
+    let (socket, patience) = (socket::path(|name| caller.var(name))?, args.manner.timeout);
+    if !start::wait_for_end(&socket, answer.pid, patience) {
+        return Err(Error::NotEnded { pid: answer.pid, patience });
+    }
     if args.manner.json {
         answer_json(&serde_json::json!({ "stopped": answer.pid }), caller)?;
     } else {
