@@ -1,5 +1,6 @@
 //! The operating system: everything that needs nix or `unsafe`.
 
+pub mod activation;
 pub mod clock;
 pub mod detach;
 pub mod environment;

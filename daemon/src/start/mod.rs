@@ -62,18 +62,18 @@ pub fn main() -> ExitCode {
         }
     };
     // Up to the log there is one thread, as taking secrets out of the environment needs.
-    let begun = detach(&args).and_then(|starter| match begin(&args) {
-        Ok(begun) => Ok((starter, begun)),
-        Err(failure) => Err(tell(starter, failure)),
+    let begun = detach(&args).and_then(|origin| match begin(&args) {
+        Ok(begun) => Ok((origin, begun)),
+        Err(failure) => Err(tell(origin.starter, failure)),
     });
     let _writes_what_waits = logs::begin(args.log_format, args.log_level);
-    let ended = begun.and_then(|(starter, begun)| {
+    let ended = begun.and_then(|(origin, begun)| {
         if args.check_config {
             check(begun)
         } else if args.once {
             serve_stdin(begun)
         } else {
-            serve(begun, starter)
+            serve(begun, origin)
         }
     });
     match ended {
@@ -120,21 +120,32 @@ fn tell(starter: Option<Starter>, failure: Failure) -> Failure {
     failure
 }
 
-/// Before anything is opened that could land on a standard descriptor, and before anybody knows our pid.
-fn detach(args: &Args) -> Result<Option<Starter>, Failure> {
+/// What whoever started this process left to it.
+struct Origin {
+    /// Waits to be told how the start went.
+    starter: Option<Starter>,
+    /// A socket, by socket activation.
+    listener: Option<Listener>,
+}
+
+/// Before anything is opened that could land on a descriptor of others, and before anybody knows our pid.
+fn detach(args: &Args) -> Result<Origin, Failure> {
     let harden = || {
         os::harden::fill_standard_descriptors()?;
         os::harden::ignore_hangup()?;
         os::harden::process()
     };
     harden().map_err(|error| Failure::system(format!("cannot harden the process: {error}")))?;
-    if !args.background {
-        return Ok(None);
+    if args.background {
+        let starter = os::detach::close_inherited().and_then(|()| background::leave());
+        let starter =
+            starter.map_err(|error| Failure::system(format!("cannot go into the background: {error}")))?;
+        return Ok(Origin { starter: Some(starter), listener: None });
     }
-    os::detach::close_inherited()
-        .and_then(|()| background::leave())
-        .map(Some)
-        .map_err(|error| Failure::system(format!("cannot go into the background: {error}")))
+    #[expect(unsafe_code, reason = "the environment is changed")]
+    // SAFETY: no thread has been started yet, and nothing opened but standard descriptors.
+    let handed_over = unsafe { os::activation::take() };
+    Ok(Origin { starter: None, listener: handed_over.map_err(Failure::config)? })
 }
 
 /// What is known before anything is served.
@@ -171,10 +182,10 @@ impl Begun {
 }
 
 /// The daemon.
-fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
-    let prepared = usher_proto::socket::path(|name| std::env::var_os(name))
-        .map_err(Failure::config)
-        .and_then(|socket| Ok(Listener::bind(&socket)?))
+fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
+    let Origin { starter, listener } = origin;
+    let prepared = listener
+        .map_or_else(bind, Ok)
         .and_then(|listener| Ok((listener, os::harden::raise_descriptor_limit().map_err(Failure::system)?)));
     let (listener, descriptors) = match prepared {
         Ok(prepared) => prepared,
@@ -188,6 +199,11 @@ fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
         }
     };
     run(begun.parts(connections), Where::Listener(listener, Box::new(ready)))
+}
+
+fn bind() -> Result<Listener, Failure> {
+    let path = usher_proto::socket::path(|name| std::env::var_os(name)).map_err(Failure::config)?;
+    Ok(Listener::bind(&path)?)
 }
 
 /// For one caller, whose socket is stdin.
