@@ -79,6 +79,10 @@ impl Activity {
         self.leave.notify_one();
     }
 
+    fn has_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
+    }
+
     fn call(self: &Arc<Self>) -> Call {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.called.store(true, Ordering::Release);
@@ -87,7 +91,7 @@ impl Activity {
 
     /// How long it may be quiet.
     fn patience(&self) -> Duration {
-        if self.called.load(Ordering::Acquire) { IDLE } else { FIRST_REQUEST }
+        if self.has_called() { IDLE } else { FIRST_REQUEST }
     }
 }
 
@@ -129,19 +133,28 @@ pub(super) async fn serve(
     tokio::pin!(connection);
     let look = time::sleep(FIRST_REQUEST);
     tokio::pin!(look);
-    let mut leaving = false;
+    let (mut stopping, mut leaving) = (false, false);
     let ended = loop {
         tokio::select! {
             ended = connection.as_mut() => break ended,
             () = activity.leave.notified() => return debug!(%peer, "connection dropped: its place is needed"),
-            _ = stopped.changed(), if !leaving => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
+            _ = stopped.changed(), if !stopping => {
+                stopping = true;
+                // Whoever has only just come is about to ask, and must not be told to go before that.
+                if activity.has_called() && !leaving {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                }
                 look.as_mut().reset(Instant::now() + GOODBYE);
             }
             () = &mut look => {
                 let now = Instant::now();
                 let next = match activity.quiet_since() {
+                    _ if stopping && !leaving => {
+                        leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                        now + GOODBYE
+                    }
                     None if leaving => now + GOODBYE,
                     None => now + activity.patience(),
                     Some(_) if leaving => return debug!(%peer, "connection dropped: it says no goodbye"),

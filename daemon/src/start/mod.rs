@@ -31,6 +31,7 @@ use crate::{
     domain::{
         profile::Profiles,
         secret::{SecretRef, SecretString},
+        settings::IdleExit,
     },
     lifecycle,
     os::{
@@ -43,6 +44,9 @@ use crate::{
 
 /// How long `--check-config` waits for secrets.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a daemon that `usher` started ends by itself, unless the configuration says otherwise.
+const AUTOSTARTED_IDLE_EXIT: IdleExit = IdleExit::After(Duration::from_secs(5 * 60));
 
 /// Exit codes of sysexits.h.
 mod exit {
@@ -174,10 +178,10 @@ fn begin(args: &Args) -> Result<Begun, Failure> {
 }
 
 impl Begun {
-    fn parts(self, max_connections: usize) -> Parts {
+    fn parts(self, max_connections: usize, idle_exit: IdleExit) -> Parts {
         let Self { place, home, profiles, environment } = self;
-        let policy = Policy::owner_only(os::effective_uid());
-        Parts { profiles, config_path: place, home, environment, policy, max_connections }
+        let policy = Policy::owner_only(os::users::effective_uid());
+        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit }
     }
 }
 
@@ -193,12 +197,14 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
     };
     // The rest is for the log, files, and connections to IdPs.
     let connections = usize::try_from(descriptors.saturating_sub(64)).unwrap_or(usize::MAX).clamp(1, 8192);
+    // One that somebody's call started is there for calls, not for good.
+    let idle_exit = if starter.is_some() { AUTOSTARTED_IDLE_EXIT } else { IdleExit::Never };
     let ready = move || {
         if let Some(starter) = starter {
             starter.ready();
         }
     };
-    run(begun.parts(connections), Where::Listener(listener, Box::new(ready)))
+    run(begun.parts(connections, idle_exit), Where::Listener(listener, Box::new(ready)))
 }
 
 fn bind() -> Result<Listener, Failure> {
@@ -212,7 +218,7 @@ fn serve_stdin(begun: Begun) -> Result<(), Failure> {
         code: exit::USAGE,
         message: format!("--once wants the caller's socket for stdin: {error}"),
     })?;
-    run(begun.parts(1), Where::Stream(stream))
+    run(begun.parts(1, IdleExit::Never), Where::Stream(stream))
 }
 
 fn run(parts: Parts, place: Where) -> Result<(), Failure> {

@@ -1,3 +1,5 @@
+//! What there is at the socket's path before, while and after somebody listens.
+
 use std::{
     fs::DirBuilder,
     os::unix::fs::{DirBuilderExt as _, symlink},
