@@ -32,3 +32,4 @@ mod sharing;
 mod socket;
 mod start;
 mod support;
+mod systemd;

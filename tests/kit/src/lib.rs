@@ -9,6 +9,7 @@
 //! - [`proxy`]: a real HTTP proxy, Debian's tinyproxy
 //! - [`sandbox`]: a private home for one test: files, environment, `usher` runs, leak scan at the end
 //! - [`usherd`]: a running daemon in a sandbox, from its readiness signal to its exit
+//! - [`booted`]: a machine with a real systemd, for one script
 //! - [`curl`]: a wrapper around the real curl that writes down how it was called
 //! - [`leak`]: registered secrets, everything the programs said, and whether the two ever meet
 //! - [`tokens`]: the list of issued tokens that IdP, API and scanner share
@@ -30,6 +31,7 @@
 )]
 
 pub mod api;
+pub mod booted;
 pub mod ca;
 pub mod client;
 pub mod curl;
