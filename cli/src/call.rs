@@ -41,7 +41,7 @@ pub(crate) fn with_daemon<T>(
     let connect = async || Ok(Connection::open(&path, server).await?);
     let (outcome, version) = drive(deadline, connect, work)?;
     compare(version, caller);
-    outcome
+    outcome.map_err(|error| start::explain(error, caller, &path))
 }
 
 /// The same, but where no usherd is running one is started.
@@ -62,7 +62,7 @@ pub(crate) fn with_started_daemon<T>(
     };
     let (outcome, version) = drive(deadline, connect, work)?;
     compare(version, caller);
-    outcome
+    outcome.map_err(|error| start::explain(error, caller, &path))
 }
 
 /// Runs `work` on an usherd that serves nobody else and ends with it.

@@ -1,10 +1,10 @@
 //! Every way to fail, by what the user does next, and the hint that says it.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use tonic::{Code, Status};
 use usher_proto::{
-    client::ConnectError,
+    client::{ConnectError, SYSTEM_SOCKET},
     error::{ErrorReason, Failure},
     socket::PathError,
 };
@@ -81,6 +81,14 @@ pub enum Error {
         /// What it said.
         source: io::Error,
     },
+    /// The user's systemd is not there, or refused.
+    #[error("{message}")]
+    Service {
+        /// What happened.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// There was no usherd and none could be started.
     #[error("usherd is not running, and it does not start: {}", why.trim_end())]
     NotStarted {
@@ -113,7 +121,10 @@ impl Error {
     /// What to do next, where that does not follow from the message.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Usage { hint, .. } => hint.clone(),
+            Self::Usage { hint, .. } | Self::Service { hint, .. } => hint.clone(),
+            Self::Connect(ConnectError::NotRunning { path }) if path == Path::new(SYSTEM_SOCKET) => {
+                Some("have root start it: `systemctl start usherd.socket`".to_owned())
+            }
             Self::Connect(ConnectError::NotRunning { .. }) => {
                 Some("start it: `systemctl --user start usherd`, or `usherd &`".to_owned())
             }

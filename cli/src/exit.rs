@@ -44,7 +44,7 @@ pub fn code(error: &Error) -> u8 {
             Some(75) => TEMPORARY,
             _ => UNAVAILABLE,
         },
-        Error::Connect(_) | Error::Curl(_) => UNAVAILABLE,
+        Error::Connect(_) | Error::Curl(_) | Error::Service { .. } => UNAVAILABLE,
         Error::Run { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_FOUND,
         Error::Run { .. } => NOT_EXECUTABLE,
         Error::Refused(failure) => of_reason(failure.reason),

@@ -8,6 +8,7 @@
 //! - `exit`: the one place where a failure becomes an exit code
 //! - `report`: how a failure is told, to people or as JSON
 //! - `start`: where no usherd is running
+//! - `systemd`: the user's systemd
 //! - `time`: the clock, and durations as people read and write them
 //! - `variable`: environment variables that are to hold a token
 
@@ -25,6 +26,7 @@ pub mod exit;
 mod fake;
 mod report;
 mod start;
+mod systemd;
 mod time;
 mod variable;
 

@@ -95,6 +95,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Foreign { .. } => "UNSPECIFIED",
         Error::Deadline(_) | Error::NotEnded { .. } => "DEADLINE_EXCEEDED",
         Error::Output(_) => "OUTPUT_FAILED",
+        Error::Service { .. } => "SYSTEMD_UNAVAILABLE",
         Error::Curl(_) => "CURL_UNAVAILABLE",
         Error::Run { .. } => "COMMAND_UNAVAILABLE",
         Error::Configuration(_) | Error::Once { .. } => "CONFIG_INVALID",

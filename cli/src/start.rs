@@ -23,7 +23,10 @@ use nix::{
     poll::{PollFd, PollFlags, poll},
 };
 
-use crate::{caller::Caller, error::Error, exit, time::Deadline};
+use tonic::Code;
+use usher_proto::client::{ConnectError, SYSTEM_SOCKET};
+
+use crate::{caller::Caller, error::Error, exit, systemd::UserManager, time::Deadline};
 
 /// What of the caller's environment usherd gets: where things are, and what password managers need. Never
 /// anything of the job that happens to be the first.
@@ -50,12 +53,13 @@ const PASSED_ON: [&str; 16] = [
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Whether the caller wants usherd to be started; `USHER_AUTOSTART=0` says no (so do `no`, `false` and
-/// `off`), and so does naming another user's daemon.
+/// `off`), and so does naming another user's daemon, or the system's.
 pub(crate) fn is_wanted(caller: &Caller<'_>) -> bool {
     let off =
         |value: &OsString| ["0", "no", "false", "off"].iter().any(|word| value.eq_ignore_ascii_case(word));
     !caller.var("USHER_AUTOSTART").is_some_and(|value| off(&value))
         && caller.var("USHER_SERVER_UID").is_none()
+        && caller.var("USHER_SOCKET").is_none_or(|socket| socket != SYSTEM_SOCKET)
 }
 
 /// Has an usherd listen on `socket` within `patience`. Of many callers at once, one starts it and the others
@@ -74,7 +78,7 @@ pub(crate) fn start(caller: &Caller<'_>, socket: &Path, patience: Duration) -> R
             lock_now(&lock).map_err(|source| Error::System { what: "cannot start usherd", source })?
         {
             if UnixStream::connect(socket).is_ok()
-                || by_systemd(caller, &deadline) && UnixStream::connect(socket).is_ok()
+                || by_systemd(caller, socket, &deadline) && UnixStream::connect(socket).is_ok()
             {
                 return Ok(());
             }
@@ -145,24 +149,45 @@ fn lock_now(path: &Path) -> io::Result<Option<Flock<File>>> {
     }
 }
 
-/// Asks the user's systemd, if there is one and its usherd would listen where we look.
-fn by_systemd(caller: &Caller<'_>, deadline: &Deadline) -> bool {
-    let Some(runtime) = caller.var("XDG_RUNTIME_DIR") else { return false };
-    if caller.var("USHER_SOCKET").is_some() || !Path::new(&runtime).join("systemd/private").exists() {
+/// Asks the user's systemd, if there is one and its usherd would listen where we look. The service brings the
+/// socket unit along, where there is one, and says whether usherd can be started at all.
+fn by_systemd(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> bool {
+    let Some(manager) = UserManager::find(caller).filter(|manager| manager.socket() == socket) else {
         return false;
-    }
-    // By its own path, never by PATH.
-    let paths = ["/usr/bin/systemctl", "/bin/systemctl"];
-    let Some(systemctl) = paths.into_iter().find(|path| Path::new(path).exists()) else { return false };
-    let child = Command::new(systemctl)
-        .args(["--user", "--quiet", "--no-ask-password", "start", "usherd.service"])
-        .env_clear()
-        .envs(environment(caller))
-        .stdin(Stdio::null())
+    };
+    let child = manager
+        .systemctl()
+        .args(["start", "usherd.service"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     child.is_ok_and(|mut child| end_within(&mut child, deadline).is_some_and(|status| status.success()))
+}
+
+/// Where systemd listens and the usherd that it starts fails, the caller sees a connection that breaks off. This
+/// says what is behind that.
+pub(crate) fn explain(error: Error, caller: &Caller<'_>, socket: &Path) -> Error {
+    if !matches!(error, Error::Foreign { .. } | Error::Connect(ConnectError::Protocol { .. })) {
+        return error;
+    }
+    if let Error::Foreign { code: code @ (Code::Unavailable | Code::Unknown), message } = &error
+        && socket == Path::new(SYSTEM_SOCKET)
+    {
+        let message = format!(
+            "{message}; so does usherd turn away users whom its configuration does not list in allowed_users"
+        );
+        return Error::Foreign { code: *code, message };
+    }
+    let failed = UserManager::find(caller)
+        .filter(|manager| manager.socket() == socket)
+        .and_then(|manager| manager.failure("usherd.service"));
+    let Some(code) = failed else { return error };
+    Error::NotStarted {
+        why: format!(
+            "systemd starts it, and it ends with exit code {code}; `journalctl --user -u usherd` says why"
+        ),
+        code: Some(code),
+    }
 }
 
 /// How a child ended; none if it did not in time, and was killed.

@@ -58,9 +58,10 @@ fn every_command_has_its_manual_page() {
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
     let main = fs::read_to_string(dir.join("usher.1")).unwrap();
     assert_eq!(sandbox.usher(&["man"]).expect_ok().stdout, main);
-    for command in
-        ["token", "header", "curl", "run", "env", "use", "inspect", "status", "reload", "forget", "man"]
-    {
+    for command in [
+        "token", "header", "curl", "run", "env", "use", "inspect", "status", "reload", "forget", "service",
+        "man",
+    ] {
         let page = dir.join(format!("usher-{command}.1"));
         let text = fs::read_to_string(&page).unwrap();
         assert!(text.contains(".SH SYNOPSIS") && text.contains(".SH OPTIONS"), "{command}");

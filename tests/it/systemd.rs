@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the failure of the test")]
 
+mod user;
+
 use usher_testkit::{
     booted::{self, Machine},
     ca::Ca,

@@ -9,8 +9,8 @@ use crate::time::{parse_deadline, parse_duration};
 mod verbs;
 
 pub use verbs::{
-    Completions, Curl, Env, Forget, Format, Header, Inspect, Man, Reload, Run, Shell, Status, Stop, Syntax,
-    Token, Use, Variables,
+    Completions, Curl, Env, Forget, Format, Header, Inspect, Man, Reload, Run, Service, ServiceCommand,
+    ServiceStatus, Shell, Status, Stop, Syntax, Token, Use, Variables,
 };
 
 const ABOUT: &str = "Short-lived tokens from the daemon that owns the secrets";
@@ -138,6 +138,15 @@ Examples:
     /// Drop a profile's cached tokens
     #[command(after_help = "The tokens stay valid at the IdP until they expire.")]
     Forget(Forget),
+    /// Have systemd start usherd with the first call
+    #[command(after_help = "\
+Installs usherd.socket and usherd.service for the user's systemd, which then listens and starts usherd when \
+somebody calls. docs/systemd.md has more: linger, credentials, what the sandbox takes away.
+
+Examples:
+  usher service install
+  usher service status")]
+    Service(Service),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:

@@ -170,6 +170,36 @@ pub struct Inspect {
     pub json: bool,
 }
 
+/// `usher service`
+#[derive(Debug, clap::Args)]
+pub struct Service {
+    /// What about it.
+    #[command(subcommand)]
+    pub command: ServiceCommand,
+}
+
+/// The verbs of `usher service`.
+#[derive(Debug, clap::Subcommand)]
+pub enum ServiceCommand {
+    /// Install the units, with the usherd beside this usher, and have systemd listen
+    #[command(after_help = "\
+Can be repeated, after an update, say. Unit files that somebody else wrote are left as they are. An usherd that \
+was started without systemd is ended first.")]
+    Install,
+    /// Stop usherd, and take back what install did
+    Uninstall,
+    /// Show what is installed, what runs, and whether it goes on when you log out
+    Status(ServiceStatus),
+}
+
+/// `usher service status`
+#[derive(Debug, clap::Args)]
+pub struct ServiceStatus {
+    /// Print JSON, errors (on stderr) included
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `usher completions`
 #[derive(Debug, clap::Args)]
 pub struct Completions {

@@ -22,6 +22,7 @@ mod man;
 mod once;
 mod reload;
 mod run;
+mod service;
 mod status;
 mod stop;
 mod token;
@@ -41,6 +42,7 @@ pub(crate) fn run(args: Args, caller: &mut Caller<'_>) -> Result<u8, Error> {
         Some(Command::Reload(args)) => reload::run(&args, caller),
         Some(Command::Forget(args)) => forget::run(&args, caller),
         Some(Command::Stop(args)) => stop::run(&args, caller),
+        Some(Command::Service(args)) => service::run(&args, caller),
         Some(Command::Run(args)) => run::run(args, caller),
         Some(Command::Env(args)) => env::run(args, caller),
         Some(Command::Use(args)) => default::run(&args, caller),

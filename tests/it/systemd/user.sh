@@ -1,0 +1,111 @@
+# The user units, from their installation to the watchdog.
+
+add_user tester 1000
+start_user_manager tester
+install -D -m 644 /src/ca.pem /etc/ssl/idp.pem
+as tester mkdir -p -m 700 .config/usher .config/systemd/user/usherd.service.d
+own client.secret tester /home/tester/.config/usher/frontdoor.secret
+config=/home/tester/.config/usher/config.toml
+write_config() {
+    { echo '[profile.frontdoor]'; sed 's|{ SECRET }|{ file = "frontdoor.secret" }|' /src/profile; } > "$config"
+    chown tester: "$config"
+    chmod 600 "$config"
+}
+write_config
+ctl() { as tester systemctl --user "$@"; }
+pid_of_usherd() { ctl show --property=MainPID --value usherd.service; }
+token() { as tester usher token frontdoor > /dev/null; }
+
+step 'a unit that somebody else wrote is left as it is'
+mine=/home/tester/.config/systemd/user/usherd.socket
+as tester tee "$mine" > /dev/null <<< '# mine'
+fails 78 as tester usher service install
+says "$mine was not written by" "$told"
+[[ $(cat "$mine") == '# mine' && ! -e ${mine/socket/service} ]] || fail 'something was changed'
+rm "$mine"
+
+step 'an usherd that usher has started makes way'
+token
+[[ $(ctl is-active usherd.service) == inactive ]] || fail 'it is systemd'"'"'s'
+by_hand=$(as tester cat /run/user/1000/usher/usher.sock.lock)
+says "stopped the usherd (pid $by_hand)" "$(as tester usher service install)"
+[[ ! -e /proc/$by_hand ]] || fail 'it still runs'
+as tester usher service uninstall > /dev/null
+
+step 'the units are installed, again without a change, and nothing runs yet'
+says 'usherd.socket: not installed' "$(as tester usher service status)"
+told=$(as tester usher service install)
+says 'wrote /home/tester/.config/systemd/user/usherd.service' "$told"
+says 'linger is off' "$told"
+told=$(as tester usher service install)
+says 'up to date: /home/tester/.config/systemd/user/usherd.socket' "$told"
+says '"installed":true,"enabled":true,"active":true' "$(as tester usher service status --json)"
+[[ $(pid_of_usherd) == 0 ]] || fail 'usherd runs already'
+
+step '200 callers at once, before usherd is there, all get the token'
+as tester mkdir answers
+as tester bash -c 'for i in {1..200}; do usher token frontdoor > answers/$i & done; wait'
+[[ $(cat /home/tester/answers/* | grep -c .) == 200 ]] || fail 'not everybody was answered'
+[[ $(cat /home/tester/answers/* | sort -u | wc -l) == 1 ]] || fail 'they did not get the same token'
+says ", pid $(pid_of_usherd)" "$(as tester usher service status)"
+
+step 'usherd is in the sandbox'
+grep -q 'NoNewPrivs:.*1' "/proc/$(pid_of_usherd)/status" || fail 'no NoNewPrivileges'
+grep -q 'Seccomp:.*2' "/proc/$(pid_of_usherd)/status" || fail 'no filter of system calls'
+
+step 'after a crash it is there again'
+before=$(pid_of_usherd)
+kill -KILL "$before"
+gone "$before"
+token
+[[ $(pid_of_usherd) != "$before" ]] || fail 'it is the same process'
+# Also without a call.
+[[ $(ctl show --property=NRestarts --value usherd.service) == 1 ]] || fail 'systemd has not restarted it'
+
+step 'a reload waits for its outcome, and fails with a broken configuration'
+ctl reload usherd
+echo 'oops = 1' >> "$config"
+fails 1 ctl reload usherd
+says 'oops' "$(as tester usher status)"
+token
+write_config
+ctl reload usherd
+[[ $(as tester usher status) != *oops* ]] || fail 'the error stays'
+
+step 'stopped, it is started by the next call'
+before=$(pid_of_usherd)
+as tester usher stop
+gone "$before"
+[[ $(ctl is-active usherd.service) == inactive ]] || fail 'it is not stopped'
+token
+
+step 'a service that runs without the socket unit makes way, too'
+ctl stop usherd.socket usherd.service
+rm /home/tester/.config/systemd/user/usherd.socket
+ctl daemon-reload
+token
+[[ $(ctl is-active usherd.service) == active ]] || fail 'it is not systemd'"'"'s'
+says 'stopped usherd.service' "$(as tester usher service install)"
+token
+
+step 'an usherd that hangs is killed and replaced'
+[[ $(ctl show --property=WatchdogUSec --value usherd.service) == 30s ]] || fail 'the unit has no watchdog'
+printf '[Service]\nWatchdogSec=1s\n' > /home/tester/.config/systemd/user/usherd.service.d/watchdog.conf
+ctl daemon-reload
+ctl restart usherd.service
+before=$(pid_of_usherd)
+# Two periods and a half: that it answers is heard.
+! timeout 2.5 tail --pid="$before" -f /dev/null || fail 'it was killed although it answers'
+kill -STOP "$before"
+gone "$before"
+token
+[[ $(pid_of_usherd) != "$before" ]] || fail 'it is the same process'
+
+step 'what was installed is taken back, and no more'
+told=$(as tester usher service uninstall)
+says 'removed /home/tester/.config/systemd/user/usherd.socket' "$told"
+says 'left your drop-ins' "$told"
+left=$(cd /home/tester/.config/systemd/user && find . -type f -o -type l)
+[[ $left == ./usherd.service.d/watchdog.conf ]] || fail "left: $left"
+[[ ! -e /run/user/1000/usher/usher.sock ]] || fail 'the socket is still there'
+says 'not installed' "$(as tester usher service status)"
