@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the failure of the test")]
 
+mod activation;
+mod system;
+mod units;
 mod user;
 
 use usher_testkit::{

@@ -51,9 +51,9 @@ token file
 ctl stop usherd.service
 install -m 644 -o tester /src/usherd.socket /home/tester/.config/systemd/user/
 
-step 'with both units there and nothing running, systemd is asked, too'
+step 'with both units there and nothing running, systemd is asked, also by a cron job, which has no runtime directory'
 ctl daemon-reload
-token file
+as tester env -u XDG_RUNTIME_DIR /home/tester/.cargo/bin/usher token file > /dev/null
 [[ $(pid_of_usherd) != 0 ]] || fail 'usherd runs without systemd'
 [[ $(ctl is-active usherd.socket) == active ]] || fail 'the socket is not systemd'"'"'s'
 

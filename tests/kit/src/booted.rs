@@ -29,6 +29,9 @@ const BIN: &str = "/opt/usher/bin";
 /// How long a machine may run. It has a crowded host.
 const LIFETIME: Duration = Duration::from_secs(150);
 
+/// Its number (capabilities(7)).
+const CAP_SYS_ADMIN: u32 = 21;
+
 /// The one unit that it is booted for.
 const UNIT: &str = "\
 [Unit]
@@ -72,6 +75,12 @@ pub struct Report {
 pub fn missing() -> Option<&'static str> {
     if !nix::unistd::geteuid().is_root() {
         return Some("root");
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    if effective >> CAP_SYS_ADMIN & 1 == 0 {
+        return Some("the capability to mount, which a container may lack");
     }
     let there = |path: &&str| !Path::new(path).exists();
     ["/usr/bin/systemd-nspawn", "/usr/lib/systemd/systemd", "/usr/bin/python3"].into_iter().find(there)
