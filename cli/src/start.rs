@@ -167,16 +167,17 @@ fn by_systemd(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> bool {
 /// Where systemd listens and the usherd that it starts fails, the caller sees a connection that breaks off. This
 /// says what is behind that.
 pub(crate) fn explain(error: Error, caller: &Caller<'_>, socket: &Path) -> Error {
-    if !matches!(error, Error::Foreign { .. } | Error::Connect(ConnectError::Protocol { .. })) {
-        return error;
-    }
-    if let Error::Foreign { code: code @ (Code::Unavailable | Code::Unknown), message } = &error
-        && socket == Path::new(SYSTEM_SOCKET)
-    {
+    // Whether the connection breaks off before or after the request is a matter of moments.
+    let code = match &error {
+        Error::Foreign { code, .. } => *code,
+        Error::Connect(ConnectError::Protocol { .. }) => Code::Unavailable,
+        _ => return error,
+    };
+    if socket == Path::new(SYSTEM_SOCKET) && matches!(code, Code::Unavailable | Code::Unknown) {
         let message = format!(
-            "{message}; so does usherd turn away users whom its configuration does not list in allowed_users"
+            "{error}; this is also how usherd turns away users whom allowed_users in its configuration does not list"
         );
-        return Error::Foreign { code: *code, message };
+        return Error::Foreign { code, message };
     }
     let failed = UserManager::find(caller)
         .filter(|manager| manager.socket() == socket)
