@@ -28,7 +28,7 @@ pub(super) fn find(caller: &Caller<'_>) -> Result<UserManager, Error> {
 }
 
 /// What systemd knows about a unit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State(HashMap<String, String>);
 
 impl State {
@@ -62,9 +62,13 @@ impl State {
         self.get("ActiveEnterTimestamp").strip_prefix('@')?.parse().ok().filter(|_| self.is_active())
     }
 
-    /// How it failed: systemd's word for it, and the exit code.
-    pub(super) fn failure(&self) -> Option<(&str, &str)> {
-        (self.active() == "failed").then(|| (self.get("Result"), self.get("ExecMainStatus")))
+    /// How it failed: systemd's word for it, and a service's exit code.
+    pub(super) fn failure(&self) -> Option<String> {
+        let result = self.get("Result");
+        (self.active() == "failed").then(|| match self.get("ExecMainStatus") {
+            "" => result.to_owned(),
+            code => format!("{result}, exit code {code}"),
+        })
     }
 
     fn get(&self, property: &str) -> &str {

@@ -92,7 +92,7 @@ impl UnitFacts {
             enabled: state.is_enabled(),
             state: state.active().to_owned(),
             since: state.since(),
-            failure: state.failure().map(|(result, code)| format!("{result}, exit code {code}")),
+            failure: state.failure(),
         }
     }
 }
@@ -113,7 +113,7 @@ fn human(facts: &Facts, now: i64) -> String {
         };
         let _ = write!(text, "{}: {}", unit.name, unit.state);
         if let Some(since) = unit.since {
-            let _ = write!(text, " since {since} ({})", distance(since, now));
+            let _ = write!(text, ", started {}", distance(since, now));
         }
         if unit.name == SOCKET {
             text.push_str(if unit.enabled { ", enabled" } else { ", not enabled" });
@@ -179,11 +179,8 @@ mod tests {
     #[test]
     fn people_read_what_runs_and_until_when() {
         let text = human(&facts("inactive"), 1060);
-        assert!(text.starts_with("usherd.socket: active since 1000 ("), "{text}");
-        assert!(
-            text.contains("enabled, /u/usherd.socket\nusherd.service: inactive, /u/usherd.service\n"),
-            "{text}"
-        );
+        assert!(text.starts_with("usherd.socket: active, started 1m ago (1000), enabled, "), "{text}");
+        assert!(text.contains("/u/usherd.socket\nusherd.service: inactive, /u/usherd.service\n"), "{text}");
         assert!(text.contains("/opt/usherd, starts with the next call on /run/user/1/"), "{text}");
         assert!(text.contains("linger is off") && text.contains("loginctl enable-linger"), "{text}");
         assert!(human(&facts("active"), 1060).contains("/opt/usherd, pid 7\n"));
