@@ -135,7 +135,8 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     ready();
-    let limits = Limits { connections: parts.max_connections, drain: DRAIN };
+    let release_memory = os::memory::release;
+    let limits = Limits { connections: parts.max_connections, drain: DRAIN, release_memory };
     let shutdown = async {
         signals.until_shutdown(&configuration).await;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);

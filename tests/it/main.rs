@@ -15,6 +15,7 @@ mod discovery;
 mod env;
 mod grpc;
 mod guide;
+mod hostile;
 mod inspect;
 mod layering;
 mod lifecycle;

@@ -5,6 +5,7 @@ pub mod detach;
 pub mod environment;
 pub mod harden;
 pub mod listener;
+pub mod memory;
 pub mod process;
 pub mod random;
 pub mod trusted;

@@ -3,32 +3,35 @@
 //! tonic's own loop asks nobody who they are, advertises no limit of streams, and spins when there are
 //! no descriptors left; so this is one of our own, over hyper's HTTP/2 with every limit explicit.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
-    task::{Id, JoinSet},
-    time,
+    time::{self, Instant},
 };
 use tonic::service::Routes;
 use tracing::{info, warn};
 
-use super::connection::{self, Activity};
+use super::{
+    accept::Door,
+    connection::{self, Guest},
+    limits::PAUSE_MAX,
+    notices::{Notice, Notices},
+    places::Places,
+};
 use crate::access::{Peer, Policy};
-
-/// How long to leave the listener alone when the system has run out of something.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// How many connections at a time, and how long the last calls get when all is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// When there are so many, the one that has been without a call for longest goes. If all have calls,
+    /// When there are so many, one that is without a call goes, of whoever has the most. If all have calls,
     /// more wait in the listener's queue.
     pub connections: usize,
     /// How long calls may still take after the shutdown began.
     pub drain: Duration,
+    /// Gives memory that is free back to the system; called after a storm of connections.
+    pub release_memory: fn(),
 }
 
 /// Serves until `shutdown` ends, then lets calls in flight finish.
@@ -41,30 +44,37 @@ pub async fn serve(
 ) {
     // Every connection holds a receiver: the end of the sender tells them to finish.
     let (stop, stopped) = watch::channel(());
-    let mut connections = Connections::default();
-    let mut pause = PAUSE_MIN;
+    let mut connections = Places::default();
+    let notices = Arc::new(Notices::default());
+    let mut door = Door::new();
     tokio::pin!(shutdown);
     loop {
+        let is_full = connections.tasks.len() >= limits.connections;
+        let calm = connections.calm_at();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             () = connections.next_end(), if !connections.tasks.is_empty() => {}
-            accepted = listener.accept(), if connections.tasks.len() < limits.connections => match accepted {
-                Ok((stream, _)) => {
-                    pause = PAUSE_MIN;
-                    if let Some(peer) = admit(&stream, policy) {
-                        connections.begin(stream, peer, routes.clone(), stopped.clone());
+            () = time::sleep_until(calm.unwrap_or_else(Instant::now)), if calm.is_some() => {
+                connections.calm();
+                // It takes a lock that every allocation takes, so elsewhere it would not be quicker.
+                (limits.release_memory)();
+            }
+            caller = door.next(&listener), if !is_full => {
+                if let Some(peer) = admit(&caller.stream, policy, &notices) {
+                    // Of those before: whoever has just come in has had no time for a call.
+                    if caller.by_reserve || connections.tasks.len() + 1 >= limits.connections {
+                        make_room(&connections, limits.connections, &notices);
                     }
-                    if connections.tasks.len() >= limits.connections {
-                        connections.make_room();
-                    }
+                    let serve = |guest| {
+                        let (routes, notices) = (routes.clone(), Arc::clone(&notices));
+                        connection::serve(caller.stream, guest, routes, notices, stopped.clone())
+                    };
+                    connections.begin(peer, serve);
                 }
-                Err(error) => {
-                    warn!(%error, ?pause, "cannot accept a connection");
-                    time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            },
+            }
+            // All had calls before; by now one may be without.
+            () = time::sleep(PAUSE_MAX), if is_full => make_room(&connections, limits.connections, &notices),
         }
     }
     drop(listener);
@@ -88,57 +98,38 @@ pub async fn serve_one(
     policy: Policy,
     shutdown: impl Future<Output = ()>,
 ) {
-    let Some(peer) = admit(&stream, policy) else { return };
+    let notices = Arc::new(Notices::default());
+    let Some(peer) = admit(&stream, policy, &notices) else { return };
     let (_stop, stopped) = watch::channel(());
+    let guest = Guest { peer, activity: Arc::default(), share: Arc::default() };
     tokio::select! {
-        () = connection::serve(stream, peer, routes, Arc::new(Activity::new()), stopped) => {}
+        () = connection::serve(stream, guest, routes, notices, stopped) => {}
         () = shutdown => {}
     }
 }
 
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    activities: HashMap<Id, Arc<Activity>>,
-}
-
-impl Connections {
-    fn begin(&mut self, stream: UnixStream, peer: Peer, routes: Routes, stopped: watch::Receiver<()>) {
-        let activity = Arc::new(Activity::new());
-        let serving = connection::serve(stream, peer, routes, Arc::clone(&activity), stopped);
-        let task = self.tasks.spawn(serving);
-        self.activities.insert(task.id(), activity);
-    }
-
-    /// Waits for a connection to end.
-    async fn next_end(&mut self) {
-        let id = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => error.id(),
-            None => return,
-        };
-        self.activities.remove(&id);
-    }
-
-    /// Has the connection go that has been without a call for longest.
-    fn make_room(&self) {
-        let quiet = self.activities.values().filter_map(|activity| Some((activity.quiet_since()?, activity)));
-        if let Some((_, longest)) = quiet.min_by_key(|(since, _)| *since) {
-            longest.leave();
-        }
+fn make_room(connections: &Places, limit: usize, notices: &Notices) {
+    if let Some(peer) = connections.make_room(limit) {
+        notices.tell(Notice::Crowded, peer.uid, |kept_back| {
+            warn!(%peer, limit, kept_back, "no room for more connections: one of whoever has the most goes");
+        });
     }
 }
 
 /// Who is there, if they may come in. Nothing of what they sent has been read.
-fn admit(stream: &UnixStream, policy: Policy) -> Option<Peer> {
+fn admit(stream: &UnixStream, policy: Policy, notices: &Notices) -> Option<Peer> {
     match Peer::of(stream) {
         Ok(peer) if policy.admits(peer) => Some(peer),
         Ok(peer) => {
-            warn!(%peer, "connection refused: not the owner");
+            notices.tell(Notice::Refused, peer.uid, |kept_back| {
+                warn!(%peer, kept_back, "connection refused: not the owner");
+            });
             None
         }
         Err(error) => {
-            warn!(%error, "connection refused: the peer cannot be told");
+            notices.tell(Notice::Unknown, u32::MAX, |kept_back| {
+                warn!(%error, kept_back, "connection refused: the peer cannot be told");
+            });
             None
         }
     }
