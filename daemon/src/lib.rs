@@ -27,27 +27,23 @@ pub mod secret;
 pub mod start;
 pub mod token;
 
-use std::{collections::HashMap, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, future, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc};
 
-use sd_notify::NotifyState;
 use secrecy::SecretString;
 use tokio::net::UnixListener;
 use tracing::info;
 
 use self::{
     access::Policy,
-    domain::profile::Profiles,
-    lifecycle::{Configuration, Signals},
+    domain::{profile::Profiles, settings::IdleExit},
+    lifecycle::{Configuration, House, Places, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
-    rpc::serve::Limits,
+    rpc::serve::Entrance,
     token::{
         name::Namer,
         service::{Engine, Ports},
     },
 };
-
-/// How long calls in flight may take after the shutdown began.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What [`run`] is given: all that was read and decided before anybody could call.
 pub struct Parts {
@@ -63,6 +59,8 @@ pub struct Parts {
     pub policy: Policy,
     /// Connections at a time.
     pub max_connections: usize,
+    /// When to end for want of callers, unless the configuration says.
+    pub idle_exit: IdleExit,
 }
 
 /// Why the daemon cannot begin.
@@ -111,15 +109,18 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
         Where::Listener(listener, _) => listener.place.path().to_owned(),
         Where::Stream(_) => PathBuf::new(),
     };
-    let Parts { config_path, home, profiles, .. } = parts;
-    let configuration = Configuration::begin(engine.clone(), config_path, home, socket, &profiles);
+    let Parts { config_path, home, profiles, max_connections, idle_exit, .. } = parts;
+    let policy = Arc::new(parts.policy);
+    let places = Places { config: config_path, home, socket };
+    let configuration = Configuration::begin(engine.clone(), Arc::clone(&policy), places, &profiles);
     let configuration = Arc::new(configuration);
-    let routes = rpc::routes(engine, Arc::clone(&configuration) as _).await?;
+    let routes = rpc::routes(engine, Arc::clone(&policy), Arc::clone(&configuration) as _).await?;
     let (listener, ready) = match place {
         Where::Listener(listener, ready) => (listener, ready),
         Where::Stream(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream).map_err(system("set up the socket"))?;
-            rpc::serve::serve_one(stream, routes, parts.policy, signals.until_shutdown(&configuration)).await;
+            let shutdown = signals.until_shutdown(&configuration, future::pending());
+            rpc::serve::serve_one(stream, routes, &policy, shutdown).await;
             return Ok(());
         }
     };
@@ -132,17 +133,14 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
         profiles = profiles.by_name.len(),
         "ready"
     );
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    os::notify::ready();
+    tokio::spawn(os::notify::keep_alive());
     ready();
-    let release_memory = os::memory::release;
-    let limits = Limits { connections: parts.max_connections, drain: DRAIN, release_memory };
-    let shutdown = async {
-        signals.until_shutdown(&configuration).await;
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    };
-    rpc::serve::serve(socket, routes, parts.policy, limits, shutdown).await;
-    drop(place);
+    let house = House { configuration: Arc::clone(&configuration), place, idle_exit };
+    let shutdown = signals.until_shutdown(&configuration, os::watch::lost(&house.place));
+    let entrance = Entrance { listener: socket, routes, policy, max_connections };
+    rpc::serve::serve(entrance, &house, shutdown).await;
+    drop(house);
     info!("stopped");
     Ok(())
 }

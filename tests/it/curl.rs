@@ -16,16 +16,16 @@ use usher_testkit::{
 use crate::support::{frontdoor, sandbox};
 
 /// A daemon whose profile `frontdoor` is for `api`, and a curl that writes down how it is called.
-struct Scene {
-    usherd: Usherd,
-    curl: CurlSpy,
-    idp: FakeIdp,
-    api: FakeApi,
+pub(crate) struct Scene {
+    pub(crate) usherd: Usherd,
+    pub(crate) curl: CurlSpy,
+    pub(crate) idp: FakeIdp,
+    pub(crate) api: FakeApi,
     ca: Ca,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_, _, profile| profile.to_owned())
     }
 
@@ -42,15 +42,24 @@ impl Scene {
         Self { usherd: sandbox.start(), curl, idp, api, ca }
     }
 
-    /// The arguments of `usher curl` for the profile, quiet but for errors.
-    fn args(&self, args: &[&str]) -> Vec<String> {
+    /// The arguments of `usher curl` for the profile.
+    pub(crate) fn line(&self, args: &[&str]) -> Vec<String> {
         let pem = self.ca.pem().display().to_string();
-        let all = [&["curl", "-p", "frontdoor", "-sS", "--cacert", &pem], args].concat();
+        let all = [&["curl", "-p", "frontdoor", "--cacert", &pem], args].concat();
         all.into_iter().map(str::to_owned).collect()
     }
 
+    /// The same, quiet but for errors.
+    fn args(&self, args: &[&str]) -> Vec<String> {
+        self.line(&[&["-sS"], args].concat())
+    }
+
+    pub(crate) fn run_line(&self, args: &[&str]) -> Output {
+        self.usherd.usher(&self.line(args).iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn run(&self, args: &[&str]) -> Output {
-        self.usherd.usher(&self.args(args).iter().map(String::as_str).collect::<Vec<_>>())
+        self.run_line(&[&["-sS"], args].concat())
     }
 
     /// usher refuses: nothing is sent to anybody.

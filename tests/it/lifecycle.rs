@@ -179,7 +179,7 @@ fn sighup_with_a_broken_configuration_ends_nothing() {
 }
 
 #[test]
-fn a_call_in_flight_outlives_the_removal_of_its_profile() {
+fn a_fetch_for_a_profile_that_is_removed_is_dropped() {
     let world = World::new("");
     let (reply, gate) = Reply::token().hold();
     world.idp.push(reply);
@@ -188,10 +188,16 @@ fn a_call_in_flight_outlives_the_removal_of_its_profile() {
     world.usherd.config("");
     let said = world.usherd.usher(&["reload"]).expect_ok().stdout;
     assert_eq!(said, "reloaded: removed frontdoor\n");
+    // Told at once: the IdP still keeps its answer back.
+    let told = call.wait().expect_code(78);
+    assert_eq!(told.stdout, "");
+    assert!(told.stderr.contains("the configuration has no profile yet"), "{}", told.stderr);
     gate.release();
-    assert_eq!(call.wait().expect_ok().stdout.trim_end(), world.idp.issued()[0]);
-    let error = refusal(&world.usherd, &["frontdoor"], 78);
-    assert!(error["message"].as_str().unwrap().contains("the configuration has no profile yet"), "{error}");
+    refusal(&world.usherd, &["frontdoor"], 78);
+    world.usherd.config(&profiles(&world, &[("frontdoor", "")]));
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    assert_eq!(facts(&world.usherd, &["frontdoor"])["source"], "fetched");
+    assert_eq!(world.idp.token_requests(), 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every test has a sandbox of its own and ends with a search for its secrets in all that its processes
 //! wrote, were given and left behind.
 
+mod access;
 mod bad_answers;
 mod cli;
 mod clients;
@@ -12,6 +13,7 @@ mod crowding;
 mod curl;
 mod default;
 mod discovery;
+mod ending;
 mod env;
 mod grpc;
 mod guide;

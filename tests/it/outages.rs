@@ -175,6 +175,7 @@ fn a_certificate_that_cannot_be_trusted_is_named() {
         ("expired", ca.expired(), "has expired, or the clock here is wrong"),
         ("wrong-name", ca.wrong_name(), "is for another name"),
         ("self-signed", ca.self_signed(), "is not signed by a CA in ca_file"),
+        ("ca-true", ca.of_an_authority(), "says that it is a CA's (CA:TRUE)"),
         ("foreign", Ca::new().server().clone(), "is not signed by a CA in ca_file"),
     ];
     let mut config = String::new();

@@ -3,39 +3,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure of the test")]
 
-use std::process::Command;
+use std::{ops::Deref, process::Command};
 
-use usher_testkit::{
-    api::FakeApi,
-    ca::Ca,
-    curl::CurlSpy,
-    http::Recorded,
-    idp::{FakeIdp, Reply},
-    process::Output,
-    usherd::Usherd,
-};
+use usher_testkit::{http::Recorded, idp::Reply, process::Output};
 
-use crate::support::{frontdoor, sandbox};
+use crate::curl;
 
 /// A daemon whose token the API has just revoked.
-struct Scene {
-    usherd: Usherd,
-    curl: CurlSpy,
-    idp: FakeIdp,
-    api: FakeApi,
-    ca: Ca,
+struct Scene(curl::Scene);
+
+impl Deref for Scene {
+    type Target = curl::Scene;
+
+    fn deref(&self) -> &curl::Scene {
+        &self.0
+    }
 }
 
 impl Scene {
     fn new() -> Self {
-        let ca = Ca::new();
-        let idp = FakeIdp::start(&ca);
-        let api = FakeApi::start(&ca, &idp);
-        let sandbox = sandbox();
-        let curl = CurlSpy::install(&sandbox);
-        sandbox.watch(&idp);
-        sandbox.config(&frontdoor(&sandbox, &ca, &idp, &format!("base_url = \"{}\"", api.base_url())));
-        let scene = Self { usherd: sandbox.start(), curl, idp, api, ca };
+        let scene = Self(curl::Scene::new());
         let _ = scene.usherd.usher(&["token", "frontdoor"]).expect_ok();
         scene.revoke();
         scene
@@ -45,14 +32,8 @@ impl Scene {
         self.api.revoke(self.idp.issued().last().unwrap());
     }
 
-    fn line(&self, args: &[&str]) -> Vec<String> {
-        let pem = self.ca.pem().display().to_string();
-        let all = [&["curl", "-p", "frontdoor", "--cacert", &pem], args].concat();
-        all.into_iter().map(str::to_owned).collect()
-    }
-
     fn run(&self, args: &[&str]) -> Output {
-        self.usherd.usher(&self.line(args).iter().map(String::as_str).collect::<Vec<_>>())
+        self.run_line(args)
     }
 
     /// Token requests, requests to the API, runs of curl.

@@ -3,8 +3,9 @@
 //! The uid is the boundary. The kernel tells it, frozen when the caller connected (unix(7),
 //! `SO_PEERCRED`); the pid is for the log only, since by now it may be somebody else's.
 
-use std::{fmt, io};
+use std::{collections::BTreeSet, fmt, io, sync::Arc};
 
+use arc_swap::ArcSwap;
 use tokio::net::UnixStream;
 
 /// The process at the other end of a connection.
@@ -30,22 +31,33 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Who is let in. Everybody else is hung up on before a byte of theirs is read; root, too, unless it is
-/// root's own daemon.
-#[derive(Debug, Clone, Copy)]
+/// Who is let in, and who may do what. Everybody else is hung up on before a byte of theirs is read; root,
+/// too, unless it is root's own daemon or root is listed.
+#[derive(Debug)]
 pub struct Policy {
     owner: u32,
+    allowed: ArcSwap<BTreeSet<u32>>,
 }
 
 impl Policy {
-    /// The owner alone.
+    /// Nobody but the owner.
     pub fn owner_only(uid: u32) -> Self {
-        Self { owner: uid }
+        Self { owner: uid, allowed: ArcSwap::default() }
     }
 
-    /// Whether this peer is let in.
-    pub fn admits(self, peer: Peer) -> bool {
-        peer.uid == self.owner
+    /// From now on these users, and no others, may ask for tokens beside the owner.
+    pub fn allow(&self, users: &BTreeSet<u32>) {
+        self.allowed.store(Arc::new(users.clone()));
+    }
+
+    /// Whether this peer is let in, to ask for tokens.
+    pub fn admits(&self, peer: Peer) -> bool {
+        peer.uid == self.owner || self.allowed.load().contains(&peer.uid)
+    }
+
+    /// Whether this peer may see and steer the daemon itself: the owner, and root if it is let in.
+    pub fn lets_administer(&self, peer: Peer) -> bool {
+        self.admits(peer) && (peer.uid == self.owner || peer.uid == 0)
     }
 }
 
@@ -53,11 +65,30 @@ impl Policy {
 mod tests {
     use super::*;
 
+    fn peer(uid: u32) -> Peer {
+        Peer { uid, pid: None }
+    }
+
     #[test]
     fn only_the_owner_is_admitted() {
         let policy = Policy::owner_only(1000);
         for (uid, admitted) in [(1000, true), (0, false), (1001, false), (65_534, false)] {
-            assert_eq!(policy.admits(Peer { uid, pid: None }), admitted, "{uid}");
+            assert_eq!(policy.admits(peer(uid)), admitted, "{uid}");
+            assert_eq!(policy.lets_administer(peer(uid)), admitted, "{uid}");
         }
+    }
+
+    #[test]
+    fn who_is_listed_gets_tokens_until_taken_off_the_list() {
+        let policy = Policy::owner_only(1000);
+        policy.allow(&BTreeSet::from([0, 1001]));
+        for (uid, admitted, administers) in
+            [(1000, true, true), (0, true, true), (1001, true, false), (1002, false, false)]
+        {
+            assert_eq!(policy.admits(peer(uid)), admitted, "{uid}");
+            assert_eq!(policy.lets_administer(peer(uid)), administers, "{uid}");
+        }
+        policy.allow(&BTreeSet::from([1002]));
+        assert!(!policy.admits(peer(1001)) && !policy.lets_administer(peer(0)) && policy.admits(peer(1002)));
     }
 }

@@ -10,6 +10,7 @@ mod profile;
 mod report;
 mod secret_ref;
 mod section;
+mod settings;
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,8 @@ pub struct Context {
     pub directory: PathBuf,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
+    /// The uid of a user of the system, by name.
+    pub uid_of: fn(&str) -> Option<u32>,
     /// How IdPs are reached where neither a profile nor the file says.
     pub network: Network,
 }
@@ -67,8 +70,9 @@ fn read(root: &Section<'_>, context: &Context) -> Profiles {
     {
         root.problem("default_profile", format!("there is no [profile.{name}]"));
     }
+    let settings = settings::read(root, context);
     root.finish();
-    Profiles { by_name: profiles, default_profile }
+    Profiles { by_name: profiles, default_profile, settings }
 }
 
 #[cfg(test)]

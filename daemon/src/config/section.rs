@@ -247,6 +247,21 @@ impl<'a> Section<'a> {
         list
     }
 
+    /// A list of strings and whole numbers, all as text.
+    pub(super) fn words(&self, key: &str) -> Option<Vec<String>> {
+        let word = |value: &DeValue<'_>| match value {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            _ => None,
+        };
+        let array = self.value(key)?.as_array();
+        let list = array.and_then(|array| array.iter().map(|item| word(item.get_ref())).collect());
+        if list.is_none() {
+            self.problem(key, format!("is no list of names and numbers; write {key} = [\"...\", 1000]"));
+        }
+        list
+    }
+
     /// `true` or `false`; false if it is not there.
     pub(super) fn boolean(&self, key: &str) -> bool {
         let Some(value) = self.value(key) else { return false };

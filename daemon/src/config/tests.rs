@@ -6,11 +6,16 @@ use super::*;
 use crate::domain::{
     profile::{BasicEncoding, Body, ClientAuth, Grant},
     secret::SecretRef,
+    settings::{IdleExit, Settings},
 };
 
 fn check(text: &str) -> Result<Profiles, String> {
-    let context =
-        Context { directory: "/etc/usher".into(), home: Some("/home/u".into()), network: Network::default() };
+    let context = Context {
+        directory: "/etc/usher".into(),
+        home: Some("/home/u".into()),
+        uid_of: |name| (name == "alice").then_some(1000),
+        network: Network::default(),
+    };
     parse(text, Path::new("/etc/usher/config.toml"), &context).map_err(|report| report.to_string())
 }
 
@@ -204,4 +209,35 @@ fn a_file_of_nothing_but_mistakes_is_not_read_for_ever() {
     let junk: Vec<_> = (0..50_000).map(|number| format!("junk{number} = 1\n")).collect();
     let report = problems(&junk.concat());
     assert!(report.contains("has 100 problems or more:"), "{report}");
+}
+
+#[test]
+fn the_daemon_itself_has_settings() {
+    let settings = check(
+        "allowed_users = [\"alice\", 1001, \"1002\"]\nshutdown_timeout = \"1m\"\nidle_exit = \"10m\"\n",
+    )
+    .unwrap()
+    .settings;
+    assert_eq!(settings.allowed_users.into_iter().collect::<Vec<_>>(), [1000, 1001, 1002]);
+    assert_eq!(settings.shutdown_timeout, Duration::from_secs(60));
+    assert_eq!(settings.idle_exit, Some(IdleExit::After(Duration::from_secs(600))));
+    assert_eq!(check("idle_exit = \"never\"").unwrap().settings.idle_exit, Some(IdleExit::Never));
+    assert_eq!(check("").unwrap().settings, Settings::default());
+}
+
+#[test]
+fn what_is_no_setting_is_told_with_its_line() {
+    for (line, words) in [
+        ("allowed_users = [\"bob\"]", "line 1: allowed_users: there is no user \"bob\" on this system"),
+        ("allowed_users = [-1]", "there is no user \"-1\""),
+        ("allowed_users = \"alice\"", "is no list of names and numbers"),
+        ("allowed_users = [0x10]", "is no list of names and numbers"),
+        ("shutdown_timeout = \"2h\"", "must be at most 1h"),
+        ("shutdown_timeout = 5", "write a string in quotes"),
+        ("idle_exit = \"0s\"", "line 1: idle_exit: is no duration"),
+        ("idle_exit = \"soon\"", "or \"never\""),
+    ] {
+        let problems = problems(line);
+        assert!(problems.contains(words), "{problems}");
+    }
 }

@@ -1,8 +1,9 @@
-//! The words of the field as plain data, without I/O: profile, scope, token, secret, time.
+//! The words of the field as plain data, without I/O: profile, scope, token, secret, time, settings.
 
 pub mod profile;
 pub mod scope;
 pub mod secret;
+pub mod settings;
 pub mod time;
 pub mod token;
 pub mod url;

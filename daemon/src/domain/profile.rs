@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use url::Url;
 
-use super::{scope::ScopeSet, secret::SecretRef, url::UrlPrefix};
+use super::{scope::ScopeSet, secret::SecretRef, settings::Settings, url::UrlPrefix};
 
 /// All that a configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Profiles {
     pub by_name: BTreeMap<String, Arc<Profile>>,
     /// The profile that is meant when a caller names none.
     pub default_profile: Option<String>,
+    /// What concerns the daemon itself.
+    pub settings: Settings,
 }
 
 /// A profile of the configuration, validated, with its preset filled in.

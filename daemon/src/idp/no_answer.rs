@@ -87,8 +87,11 @@ fn certificate_message(server: &str, problem: &CertificateError, ca_file: Option
         // A CA of the same name with another key.
         C::UnknownIssuer | C::BadSignature => unknown_issuer,
         C::Revoked => "is revoked",
-        // webpki has no variant of its own for a certificate that signs itself.
-        C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => unknown_issuer,
+        // webpki's own error, which rustls passes on as it is. What `openssl req -x509` makes is one of these.
+        C::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "says that it is a CA's (CA:TRUE); such a one is not taken for a server's, even if ca_file names it: \
+             have a CA sign one for the server (CA:FALSE)"
+        }
         other => return format!("the certificate of the IdP {server} is not accepted: {other}"),
     };
     format!("the certificate of the IdP {server} {what}")

@@ -55,8 +55,13 @@ impl Activity {
 
     /// Whether it has been quiet for too long.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let patience = if self.called.load(Ordering::Acquire) { IDLE } else { FIRST_REQUEST };
+        let patience = if self.has_called() { IDLE } else { FIRST_REQUEST };
         self.quiet_since().is_some_and(|since| since + patience <= now)
+    }
+
+    /// Whether there has been a call.
+    pub(super) fn has_called(&self) -> bool {
+        self.called.load(Ordering::Acquire)
     }
 
     /// Has the connection end at once: others need its place.

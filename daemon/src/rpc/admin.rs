@@ -12,8 +12,9 @@ use usher_proto::{
     version::VERSION,
 };
 
-use super::{convert, status};
+use super::{caller, convert, status};
 use crate::{
+    access::Policy,
     config::Report,
     token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
 };
@@ -48,22 +49,30 @@ pub struct Facts {
     pub config_error: Option<String>,
 }
 
-/// Serves the owner.
+/// Serves those who may administer.
 pub struct Admin {
     engine: Engine,
+    policy: Arc<Policy>,
     control: Arc<dyn Control>,
 }
 
 impl Admin {
     /// Over this engine and this life.
-    pub fn new(engine: Engine, control: Arc<dyn Control>) -> Self {
-        Self { engine, control }
+    pub fn new(engine: Engine, policy: Arc<Policy>, control: Arc<dyn Control>) -> Self {
+        Self { engine, policy, control }
+    }
+
+    fn check<M>(&self, request: &Request<M>) -> Result<(), Status> {
+        let may = |peer| self.policy.lets_administer(peer);
+        let what = "see or steer the daemon, only ask it for tokens; that is for the user whom it runs as";
+        caller(request, may, what).map(drop)
     }
 }
 
 #[tonic::async_trait]
 impl AdminService for Admin {
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.check(&request)?;
         let wanted = request.into_inner().profile;
         let directory = self.engine.directory();
         if !wanted.is_empty() && directory.get(&wanted).is_none() {
@@ -101,7 +110,8 @@ impl AdminService for Admin {
         }))
     }
 
-    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        self.check(&request)?;
         let changes = self.control.reload().await.map_err(|report| status::broken_config(&report))?;
         Ok(Response::new(ReloadResponse {
             added: changes.added,
@@ -112,6 +122,7 @@ impl AdminService for Admin {
     }
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
+        self.check(&request)?;
         let profile = request.into_inner().profile;
         if profile.is_empty() {
             return Err(Failure::new(ErrorReason::RequestInvalid, "name the profile to forget").into());
@@ -120,7 +131,8 @@ impl AdminService for Admin {
         Ok(Response::new(ForgetResponse { forgotten }))
     }
 
-    async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+    async fn stop(&self, request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+        self.check(&request)?;
         self.control.stop();
         Ok(Response::new(StopResponse { pid: std::process::id() }))
     }

@@ -71,12 +71,17 @@ pub(super) async fn serve(
     tokio::pin!(connection);
     let look = time::sleep(LOOK);
     tokio::pin!(look);
-    let mut leaving = None;
+    let (mut stopping, mut leaving) = (false, None);
     let ended = loop {
         let leave = tokio::select! {
             ended = connection.as_mut() => break ended,
             () = activity.told_to_leave() => return debug!(%peer, "connection dropped: its place is needed"),
-            _ = stopped.changed(), if leaving.is_none() => true,
+            _ = stopped.changed(), if !stopping => {
+                stopping = true;
+                look.as_mut().reset(Instant::now() + GOODBYE);
+                // Whoever has only just come is about to ask, and must not be told to go before that.
+                leaving.is_none() && activity.has_called()
+            }
             () = &mut look => {
                 let now = Instant::now();
                 if activity.look() {
@@ -93,7 +98,7 @@ pub(super) async fn serve(
                     }
                 }
                 look.as_mut().reset(now + LOOK);
-                leaving.is_none() && (activity.is_idle(now) || activity.begun() + AGE <= now)
+                leaving.is_none() && (stopping || activity.is_idle(now) || activity.begun() + AGE <= now)
             }
         };
         if leave {

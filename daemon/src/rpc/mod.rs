@@ -32,16 +32,23 @@ pub mod token;
 
 use std::sync::Arc;
 
-use tonic::service::Routes;
-use usher_proto::v1::{
-    FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, token_service_server::TokenServiceServer,
+use tonic::{Request, Status, service::Routes};
+use usher_proto::{
+    error::{ErrorReason, Failure},
+    v1::{
+        FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
+        token_service_server::TokenServiceServer,
+    },
 };
 
 use self::{
     admin::{Admin, Control},
     token::Tokens,
 };
-use crate::token::service::Engine;
+use crate::{
+    access::{Peer, Policy},
+    token::service::Engine,
+};
 
 /// The contract's description of itself is broken.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +56,11 @@ use crate::token::service::Engine;
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
 /// All services of the main listener.
-pub async fn routes(engine: Engine, control: Arc<dyn Control>) -> Result<Routes, ReflectionError> {
+pub async fn routes(
+    engine: Engine,
+    policy: Arc<Policy>,
+    control: Arc<dyn Control>,
+) -> Result<Routes, ReflectionError> {
     // What it reports never changes: a daemon that answers at all serves.
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<TokenServiceServer<Tokens>>().await;
@@ -59,14 +70,24 @@ pub async fn routes(engine: Engine, control: Arc<dyn Control>) -> Result<Routes,
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let tokens =
-        TokenServiceServer::new(Tokens::new(engine.clone())).max_decoding_message_size(limits::MESSAGE);
-    let admin =
-        AdminServiceServer::new(Admin::new(engine, control)).max_decoding_message_size(limits::MESSAGE);
+    let tokens = Tokens::new(engine.clone(), Arc::clone(&policy));
+    let tokens = TokenServiceServer::new(tokens).max_decoding_message_size(limits::MESSAGE);
+    let admin = Admin::new(engine, policy, control);
+    let admin = AdminServiceServer::new(admin).max_decoding_message_size(limits::MESSAGE);
     Ok(Routes::new(tokens)
         .add_service(admin)
         .add_service(health.max_decoding_message_size(limits::MESSAGE))
         .add_service(reflect().build_v1()?.max_decoding_message_size(limits::MESSAGE))
         .add_service(reflect().build_v1alpha()?.max_decoding_message_size(limits::MESSAGE))
         .prepare())
+}
+
+/// Who sent this, if they still may; who is taken off the list may have a connection yet.
+fn caller<M>(request: &Request<M>, may: impl FnOnce(Peer) -> bool, what: &str) -> Result<Peer, Status> {
+    let peer = request.extensions().get::<Peer>().copied();
+    peer.filter(|peer| may(*peer)).ok_or_else(|| {
+        let who = peer.map_or_else(|| "you".to_owned(), |peer| format!("uid {}", peer.uid));
+        let message = format!("{who} may not {what}");
+        Failure::new(ErrorReason::AccessDenied, message).into()
+    })
 }

@@ -44,6 +44,7 @@ pub fn failure(error: &TokenError) -> Failure {
         | TokenError::ProfileAmbiguous { .. }
         | TokenError::UrlInvalid(_)
         | TokenError::NoProfileForUrl { .. }
+        | TokenError::Retired
         | TokenError::Internal(_) => failure,
     }
 }
@@ -66,7 +67,7 @@ fn reason(error: &TokenError) -> ErrorReason {
         TokenError::RateLimited { .. } => ErrorReason::RateLimited,
         TokenError::TokenRejected { .. } => ErrorReason::TokenRejected,
         TokenError::Deadline { .. } => ErrorReason::DeadlineExceeded,
-        TokenError::Internal(_) => ErrorReason::Internal,
+        TokenError::Retired | TokenError::Internal(_) => ErrorReason::Internal,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `TokenService`.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 use tracing::{debug, info};
 use usher_proto::{
@@ -7,18 +9,19 @@ use usher_proto::{
     v1::{GetTokenRequest, GetTokenResponse, token_service_server::TokenService},
 };
 
-use super::{convert, deadline, status};
-use crate::{access::Peer, token::service::Engine};
+use super::{caller, convert, deadline, status};
+use crate::{access::Policy, token::service::Engine};
 
 /// Serves tokens from the engine.
 pub struct Tokens {
     engine: Engine,
+    policy: Arc<Policy>,
 }
 
 impl Tokens {
-    /// Of this engine.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine }
+    /// Of this engine, for those whom the policy admits.
+    pub fn new(engine: Engine, policy: Arc<Policy>) -> Self {
+        Self { engine, policy }
     }
 }
 
@@ -28,14 +31,14 @@ impl TokenService for Tokens {
         &self,
         request: Request<GetTokenRequest>,
     ) -> Result<Response<GetTokenResponse>, Status> {
+        let may = |peer| self.policy.admits(peer);
+        let peer = caller(&request, may, "ask for tokens any more: allowed_users does not list it now")?;
         let patience = deadline::patience(request.metadata());
-        let peer = request.extensions().get::<Peer>().copied();
-        let peer = peer.map_or(0, |peer| peer.pid.unwrap_or(0));
         let request = convert::request(request.into_inner(), patience)
             .ok_or_else(|| Failure::new(ErrorReason::RequestInvalid, "min_ttl must not be negative"))?;
         match self.engine.get_token(&request).await {
             Ok(answer) => {
-                debug!(peer, profile = answer.profile.name, token_id = %answer.token.id, source = ?answer.source, "token answered");
+                debug!(%peer, profile = answer.profile.name, token_id = %answer.token.id, source = ?answer.source, "token answered");
                 Ok(Response::new(convert::answer(&answer)))
             }
             Err(error) => {
@@ -43,7 +46,7 @@ impl TokenService for Tokens {
                 // What was given for a profile may be anything, even a token that was pasted.
                 let profile =
                     Some(&request.profile).filter(|name| self.engine.directory().get(name).is_some());
-                info!(peer, profile, reason = usher_proto::error::name(failure.reason), "call failed");
+                info!(%peer, profile, reason = usher_proto::error::name(failure.reason), "call failed");
                 Err(failure.into())
             }
         }

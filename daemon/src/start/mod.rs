@@ -31,6 +31,7 @@ use crate::{
     domain::{
         profile::Profiles,
         secret::{SecretRef, SecretString},
+        settings::IdleExit,
     },
     lifecycle,
     os::{
@@ -43,6 +44,9 @@ use crate::{
 
 /// How long `--check-config` waits for secrets.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// When a daemon that `usher` started ends by itself, unless the configuration says otherwise.
+const AUTOSTARTED_IDLE_EXIT: IdleExit = IdleExit::After(Duration::from_secs(5 * 60));
 
 /// Exit codes of sysexits.h.
 mod exit {
@@ -62,18 +66,18 @@ pub fn main() -> ExitCode {
         }
     };
     // Up to the log there is one thread, as taking secrets out of the environment needs.
-    let begun = detach(&args).and_then(|starter| match begin(&args) {
-        Ok(begun) => Ok((starter, begun)),
-        Err(failure) => Err(tell(starter, failure)),
+    let begun = detach(&args).and_then(|origin| match begin(&args) {
+        Ok(begun) => Ok((origin, begun)),
+        Err(failure) => Err(tell(origin.starter, failure)),
     });
     let _writes_what_waits = logs::begin(args.log_format, args.log_level);
-    let ended = begun.and_then(|(starter, begun)| {
+    let ended = begun.and_then(|(origin, begun)| {
         if args.check_config {
             check(begun)
         } else if args.once {
             serve_stdin(begun)
         } else {
-            serve(begun, starter)
+            serve(begun, origin)
         }
     });
     match ended {
@@ -120,21 +124,32 @@ fn tell(starter: Option<Starter>, failure: Failure) -> Failure {
     failure
 }
 
-/// Before anything is opened that could land on a standard descriptor, and before anybody knows our pid.
-fn detach(args: &Args) -> Result<Option<Starter>, Failure> {
+/// What whoever started this process left to it.
+struct Origin {
+    /// Waits to be told how the start went.
+    starter: Option<Starter>,
+    /// A socket, by socket activation.
+    listener: Option<Listener>,
+}
+
+/// Before anything is opened that could land on a descriptor of others, and before anybody knows our pid.
+fn detach(args: &Args) -> Result<Origin, Failure> {
     let harden = || {
         os::harden::fill_standard_descriptors()?;
         os::harden::ignore_hangup()?;
         os::harden::process()
     };
     harden().map_err(|error| Failure::system(format!("cannot harden the process: {error}")))?;
-    if !args.background {
-        return Ok(None);
+    if args.background {
+        let starter = os::detach::close_inherited().and_then(|()| background::leave());
+        let starter =
+            starter.map_err(|error| Failure::system(format!("cannot go into the background: {error}")))?;
+        return Ok(Origin { starter: Some(starter), listener: None });
     }
-    os::detach::close_inherited()
-        .and_then(|()| background::leave())
-        .map(Some)
-        .map_err(|error| Failure::system(format!("cannot go into the background: {error}")))
+    #[expect(unsafe_code, reason = "the environment is changed")]
+    // SAFETY: no thread has been started yet, and nothing opened but standard descriptors.
+    let handed_over = unsafe { os::activation::take() };
+    Ok(Origin { starter: None, listener: handed_over.map_err(Failure::config)? })
 }
 
 /// What is known before anything is served.
@@ -163,18 +178,18 @@ fn begin(args: &Args) -> Result<Begun, Failure> {
 }
 
 impl Begun {
-    fn parts(self, max_connections: usize) -> Parts {
+    fn parts(self, max_connections: usize, idle_exit: IdleExit) -> Parts {
         let Self { place, home, profiles, environment } = self;
-        let policy = Policy::owner_only(os::effective_uid());
-        Parts { profiles, config_path: place, home, environment, policy, max_connections }
+        let policy = Policy::owner_only(os::users::effective_uid());
+        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit }
     }
 }
 
 /// The daemon.
-fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
-    let prepared = usher_proto::socket::path(|name| std::env::var_os(name))
-        .map_err(Failure::config)
-        .and_then(|socket| Ok(Listener::bind(&socket)?))
+fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
+    let Origin { starter, listener } = origin;
+    let prepared = listener
+        .map_or_else(bind, Ok)
         .and_then(|listener| Ok((listener, os::harden::raise_descriptor_limit().map_err(Failure::system)?)));
     let (listener, descriptors) = match prepared {
         Ok(prepared) => prepared,
@@ -182,12 +197,19 @@ fn serve(begun: Begun, starter: Option<Starter>) -> Result<(), Failure> {
     };
     // The rest is for the log, files, and connections to IdPs.
     let connections = usize::try_from(descriptors.saturating_sub(64)).unwrap_or(usize::MAX).clamp(1, 8192);
+    // One that somebody's call started is there for calls, not for good.
+    let idle_exit = if starter.is_some() { AUTOSTARTED_IDLE_EXIT } else { IdleExit::Never };
     let ready = move || {
         if let Some(starter) = starter {
             starter.ready();
         }
     };
-    run(begun.parts(connections), Where::Listener(listener, Box::new(ready)))
+    run(begun.parts(connections, idle_exit), Where::Listener(listener, Box::new(ready)))
+}
+
+fn bind() -> Result<Listener, Failure> {
+    let path = usher_proto::socket::path(|name| std::env::var_os(name)).map_err(Failure::config)?;
+    Ok(Listener::bind(&path)?)
 }
 
 /// For one caller, whose socket is stdin.
@@ -196,7 +218,7 @@ fn serve_stdin(begun: Begun) -> Result<(), Failure> {
         code: exit::USAGE,
         message: format!("--once wants the caller's socket for stdin: {error}"),
     })?;
-    run(begun.parts(1), Where::Stream(stream))
+    run(begun.parts(1, IdleExit::Never), Where::Stream(stream))
 }
 
 fn run(parts: Parts, place: Where) -> Result<(), Failure> {

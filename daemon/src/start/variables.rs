@@ -52,7 +52,7 @@ pub(super) fn profiles(
     let lines = keys.iter().map(|(key, (variable, value))| line(key, variable, value));
     let text = format!("[profile.{NAME}]\n{}", lines.collect::<Vec<_>>().concat());
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
-    let context = Context { directory, home: None, network: default_network() };
+    let context = Context { directory, home: None, uid_of: |_| None, network: default_network() };
     config::parse(&text, Path::new("the environment"), &context).map_err(|report| {
         let variable = |key: &str| match keys.get(key) {
             Some((variable, _)) => variable.clone(),

@@ -94,6 +94,15 @@ impl Directory {
         (Self { slots, default_profile: profiles.default_profile.clone() }, changes)
     }
 
+    /// Retires the keys that `next` has not taken over.
+    pub fn retire_all_but(&self, next: &Self) {
+        for (name, slot) in &self.slots {
+            if next.slots.get(name).is_none_or(|taken| !Arc::ptr_eq(&taken.keys, &slot.keys)) {
+                slot.entries().iter().for_each(|entry| entry.retire());
+            }
+        }
+    }
+
     /// The profile of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Slot>> {
         self.slots.get(name)

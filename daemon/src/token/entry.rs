@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::AbortHandle;
+
 use self::state::{Failures, Rejections, State};
 use super::{
     backoff,
@@ -149,6 +151,8 @@ impl Entry {
         let state = State {
             token: None,
             flight: None,
+            fetch: None,
+            retired: false,
             generation: 0,
             trouble: None,
             failures: Failures::default(),
@@ -206,7 +210,7 @@ impl Entry {
         let token = Arc::new(token);
         {
             let mut state = self.lock();
-            state.flight = None;
+            state.end_flight();
             state.trouble = None;
             state.failures = Failures::default();
             state.fetched += 1;
@@ -232,7 +236,7 @@ impl Entry {
     ) {
         let wait = {
             let mut state = self.lock();
-            state.flight = None;
+            state.end_flight();
             let wait = match &cause {
                 Cause::Issue { error, .. } => {
                     state.failed += 1;
@@ -253,13 +257,40 @@ impl Entry {
 
     /// Ends a flight that sent nothing.
     pub fn grounded(&self, takeoff: Takeoff, outcome: Outcome) {
-        self.lock().flight = None;
+        self.lock().end_flight();
         takeoff.pilot.land(outcome);
     }
 
     /// A flight that ended without any of these, by a panic: the next caller starts another.
     pub fn lost(&self) {
-        self.lock().flight = None;
+        self.lock().end_flight();
+    }
+
+    /// The task of the flight that has just taken off, by which it can be broken off.
+    pub fn fetching(&self, fetch: AbortHandle) {
+        let mut state = self.lock();
+        if state.retired {
+            fetch.abort();
+        } else if !fetch.is_finished() {
+            state.fetch = Some(fetch);
+        }
+    }
+
+    /// Drops the token, and the fetch that is under way, for good. Whoever waits looks again for what their
+    /// request means now.
+    pub fn retire(&self) {
+        let mut state = self.lock();
+        state.retired = true;
+        state.generation += 1;
+        state.token = None;
+        if let Some(fetch) = state.fetch.take() {
+            fetch.abort();
+        }
+    }
+
+    /// Whether it has been retired.
+    pub fn is_retired(&self) -> bool {
+        self.lock().retired
     }
 
     /// Whether it may be looked, at some cost, whether a refused secret has been replaced.
@@ -317,6 +348,12 @@ impl Entry {
     pub fn is_expendable(&self, now: Moment) -> bool {
         let state = self.lock();
         state.flight.is_none() && state.budget.is_untouched(now)
+    }
+
+    /// How long its token can still be used; nothing if it has none.
+    pub fn token_lasts(&self, now: Moment) -> Duration {
+        let lifetime = self.lock().token.as_ref().and_then(|token| token.lifetime);
+        lifetime.map_or(Duration::ZERO, |lifetime| lifetime.left(now))
     }
 
     /// Notes a call that needs no decision (a static profile's).

@@ -123,6 +123,9 @@ pub enum TokenError {
         /// The profile.
         profile: String,
     },
+    /// A reload took the key away while its token was fetched. No caller is told: the request is looked at anew.
+    #[error("the configuration changed while the token was fetched")]
+    Retired,
     /// A fault of ours.
     #[error("{0}")]
     Internal(&'static str),

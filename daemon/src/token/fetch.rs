@@ -31,10 +31,11 @@ impl Engine {
     ) {
         let (engine, profile, grant) = (self.clone(), Arc::clone(profile), grant.clone());
         let guard = LostFlight { entry: Arc::clone(entry), armed: true };
-        tokio::spawn(async move {
+        let fetch = tokio::spawn(async move {
             engine.fetch(&profile, grant, &guard.entry, takeoff).await;
             guard.disarm();
         });
+        entry.fetching(fetch.abort_handle());
     }
 
     async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
@@ -132,7 +133,7 @@ impl Engine {
     }
 }
 
-/// Frees a key whose fetch ended by a panic.
+/// Frees a key whose fetch ended by a panic, or was broken off.
 struct LostFlight {
     entry: Arc<Entry>,
     armed: bool,

@@ -28,6 +28,9 @@ use crate::domain::{
 /// When the requests of some key may no longer count, so that its place is free.
 const TOO_MANY_KEYS_RETRY: Duration = Duration::from_secs(60);
 
+/// How many reloads one call is carried over.
+const MAX_RELOADS: usize = 8;
+
 /// How long a look for a new secret may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -107,16 +110,27 @@ impl Engine {
         Self { shared: Arc::new(Shared { ports, namer, directory: ArcSwap::default() }) }
     }
 
-    /// Takes new profiles as a whole. Profiles that did not change keep their tokens.
+    /// Takes new profiles as a whole. Profiles that did not change keep their tokens; fetches for those that
+    /// are gone, or ask for other tokens now, are broken off.
     pub fn apply(&self, profiles: &Profiles) -> Changes {
-        let (directory, changes) = self.shared.directory.load().succeed(profiles);
-        self.shared.directory.store(Arc::new(directory));
+        let before = self.shared.directory.load_full();
+        let (after, changes) = before.succeed(profiles);
+        let after = Arc::new(after);
+        self.shared.directory.store(Arc::clone(&after));
+        before.retire_all_but(&after);
         changes
     }
 
     /// The profiles in force.
     pub fn directory(&self) -> Arc<Directory> {
         self.shared.directory.load_full()
+    }
+
+    /// How long the last of the tokens in the cache can still be used; nothing if there is none.
+    pub fn tokens_last(&self) -> Duration {
+        let (directory, now) = (self.shared.directory.load(), self.now());
+        let entries = directory.iter().flat_map(|slot| slot.entries());
+        entries.map(|entry| entry.token_lasts(now)).max().unwrap_or_default()
     }
 
     /// The time as the engine sees it.
@@ -144,12 +158,7 @@ impl Engine {
 
     /// A token for a caller.
     pub async fn get_token(&self, request: &TokenRequest) -> Result<Answer, TokenError> {
-        let (slot, url) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
-        let answer = match &slot.profile.grant {
-            Grant::Static(grant) => self.static_answer(&slot, grant, request).await?,
-            Grant::ClientCredentials(grant) => self.answer(&slot, grant, request).await?,
-        };
-        let (token, source) = answer;
+        let (slot, url, (token, source)) = self.find(request).await?;
         let now = self.now();
         let below_min_ttl = match (&token.lifetime, &slot.profile.grant) {
             (Some(lifetime), _) => lifetime.left(now) < request.min_ttl,
@@ -157,6 +166,26 @@ impl Engine {
             (None, Grant::Static(_)) => false,
         };
         Ok(Answer { token, source, below_min_ttl, profile: Arc::clone(&slot.profile), url })
+    }
+
+    /// The profile that is meant, and its token. If a reload takes it away meanwhile, the request means what it
+    /// would mean to a new caller.
+    async fn find(
+        &self,
+        request: &TokenRequest,
+    ) -> Result<(Arc<Slot>, Option<Url>, (Arc<Token>, Source)), TokenError> {
+        for _ in 0..MAX_RELOADS {
+            let (slot, url) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
+            let answer = match &slot.profile.grant {
+                Grant::Static(grant) => self.static_answer(&slot, grant, request).await,
+                Grant::ClientCredentials(grant) => self.answer(&slot, grant, request).await,
+            };
+            match answer {
+                Err(TokenError::Retired) => {}
+                answer => return Ok((slot, url, answer?)),
+            }
+        }
+        Err(TokenError::Internal("the configuration changed again and again while the token was fetched"))
     }
 
     async fn static_answer(
@@ -222,6 +251,9 @@ impl Engine {
                     .wait(request.patience)
                     .await
                     .unwrap_or_else(|| Err(TokenError::Deadline { profile: profile.name.clone() }));
+                if entry.is_retired() {
+                    return Err(TokenError::Retired);
+                }
                 self.landing(outcome, fallback)?
             }
             Decision::Refuse(refusal) => return Err(refused(profile, refusal)),

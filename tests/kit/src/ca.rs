@@ -94,6 +94,13 @@ impl Ca {
         issue(&self.dir, "self-signed", &leaf(&NAMES), None)
     }
 
+    /// A certificate for the right names that says it is an authority's, as `openssl req -x509` makes them.
+    pub fn of_an_authority(&self) -> Identity {
+        let mut params = leaf(&NAMES);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        issue(&self.dir, "of-an-authority", &params, None)
+    }
+
     /// What a client needs that trusts this authority alone.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();

@@ -12,8 +12,12 @@ use crate::{
 };
 
 fn check(text: &str) -> Result<Profiles, String> {
-    let context =
-        Context { directory: "/etc/usher".into(), home: Some("/home/u".into()), network: Network::default() };
+    let context = Context {
+        directory: "/etc/usher".into(),
+        home: Some("/home/u".into()),
+        uid_of: |name| (name == "alice").then_some(1000),
+        network: Network::default(),
+    };
     config::parse(text, Path::new("/etc/usher/config.toml"), &context).map_err(|report| report.to_string())
 }
 

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::task::AbortHandle;
+
 use super::{Cause, Decision, Refusal, Takeoff, Trouble};
 use crate::{
     domain::{
@@ -24,6 +26,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct State {
     pub(super) token: Option<Arc<Token>>,
     pub(super) flight: Option<Flight>,
+    /// The task of the flight.
+    pub(super) fetch: Option<AbortHandle>,
+    /// The profile is gone, or asks for other tokens now.
+    pub(super) retired: bool,
     /// A flight that began before this was raised must not fill the cache.
     pub(super) generation: u64,
     pub(super) trouble: Option<Trouble>,
@@ -55,6 +61,12 @@ impl State {
         let (pilot, flight) = flight::begin();
         self.flight = Some(flight.clone());
         (flight, Takeoff { pilot, generation: self.generation, replaces })
+    }
+
+    pub(super) fn end_flight(&mut self) {
+        self.flight = None;
+        // It keeps the memory of the task that has ended.
+        self.fetch = None;
     }
 
     /// Whether the token that is held lasts more than twice as long as a new one. A new one that lasts

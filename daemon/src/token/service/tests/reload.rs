@@ -70,12 +70,43 @@ async fn a_removed_profile_is_gone_and_so_is_what_was_on_its_way() {
     world.settle().await;
     let changes = world.engine.apply(&profiles([]));
     assert_eq!(changes.removed, ["p"]);
-    let error = world.get().await.unwrap_err();
-    assert!(matches!(error, TokenError::ProfileUnknown { .. }), "{error}");
+    for error in [caller.await.unwrap().unwrap_err(), world.get().await.unwrap_err()] {
+        assert!(matches!(error, TokenError::ProfileUnknown { .. }), "{error}");
+    }
     world.idp.open();
-    caller.await.unwrap().unwrap();
     world.engine.apply(&profiles([profile("p")]));
     assert_eq!(world.token().await, "token-2", "the old flight filled no cache");
+}
+
+#[tokio::test]
+async fn a_call_gets_the_token_of_the_profile_as_it_is_after_the_reload() {
+    let world = World::new();
+    world.idp.hold();
+    let caller = {
+        let world = world.clone();
+        tokio::spawn(async move { world.token().await })
+    };
+    world.settle().await;
+    world.engine.apply(&profiles([with_grant("p", |grant| grant.client_id = "new".into())]));
+    world.settle().await;
+    world.idp.open();
+    assert_eq!(caller.await.unwrap(), "token-2");
+    let clients =
+        world.idp.requests.lock().unwrap().iter().map(|r| r.grant.client_id.clone()).collect::<Vec<_>>();
+    assert_eq!(clients, ["id", "new"]);
+}
+
+#[tokio::test]
+async fn how_long_tokens_last_is_known_until_they_are_gone() {
+    let world = World::new();
+    assert!(world.engine.tokens_last().is_zero());
+    world.token().await;
+    assert_eq!(world.engine.tokens_last().as_secs(), HOUR);
+    world.pass(HOUR);
+    assert!(world.engine.tokens_last().is_zero());
+    world.token().await;
+    world.engine.apply(&profiles([]));
+    assert!(world.engine.tokens_last().is_zero());
 }
 
 #[tokio::test]

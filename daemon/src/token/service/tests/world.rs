@@ -120,7 +120,7 @@ pub(super) fn request() -> TokenRequest {
 pub(super) fn profiles(list: impl IntoIterator<Item = Profile>) -> Profiles {
     let by_name: BTreeMap<_, _> =
         list.into_iter().map(|profile| (profile.name.clone(), Arc::new(profile))).collect();
-    Profiles { by_name, default_profile: None }
+    Profiles { by_name, ..Profiles::default() }
 }
 
 pub(super) fn profile(name: &str) -> Profile {

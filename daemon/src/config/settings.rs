@@ -1,0 +1,54 @@
+//! The keys at the top of the file that concern the daemon itself.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Context, section::Section};
+use crate::domain::settings::{IdleExit, Settings};
+
+/// Longer than a job that somebody waits for.
+const MAX_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// Reads them. What is wrong is noted, and has its default here.
+pub(super) fn read(root: &Section<'_>, context: &Context) -> Settings {
+    let default = Settings::default();
+    Settings {
+        allowed_users: allowed_users(root, context),
+        shutdown_timeout: root
+            .string("shutdown_timeout")
+            .and_then(|text| shutdown_timeout(root, &text))
+            .unwrap_or(default.shutdown_timeout),
+        idle_exit: root.string("idle_exit").and_then(|text| idle_exit(root, &text)),
+    }
+}
+
+fn allowed_users(root: &Section<'_>, context: &Context) -> BTreeSet<u32> {
+    let uid = |user: String| {
+        // No name is a number (useradd(8)).
+        let uid = user.parse().ok().or_else(|| (context.uid_of)(&user));
+        if uid.is_none() {
+            root.problem("allowed_users", format!("there is no user {user:?} on this system"));
+        }
+        uid
+    };
+    root.words("allowed_users").unwrap_or_default().into_iter().filter_map(uid).collect()
+}
+
+fn shutdown_timeout(root: &Section<'_>, text: &str) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(span) if span <= MAX_SHUTDOWN_TIMEOUT => return Some(span),
+        Ok(_) => root.problem("shutdown_timeout", "must be at most 1h"),
+        Err(_) => root.problem("shutdown_timeout", "is no duration; write one such as \"5s\""),
+    }
+    None
+}
+
+fn idle_exit(root: &Section<'_>, text: &str) -> Option<IdleExit> {
+    if text == "never" {
+        return Some(IdleExit::Never);
+    }
+    match humantime::parse_duration(text) {
+        Ok(span) if !span.is_zero() => return Some(IdleExit::After(span)),
+        _ => root.problem("idle_exit", "is no duration; write one such as \"10m\", or \"never\""),
+    }
+    None
+}

@@ -1,0 +1,34 @@
+//! What the configuration says of the daemon itself.
+
+use std::{collections::BTreeSet, time::Duration};
+
+/// How the daemon behaves, whatever the profiles are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The other users, by uid, who may ask for tokens.
+    pub allowed_users: BTreeSet<u32>,
+    /// How long calls may still take after the shutdown began.
+    pub shutdown_timeout: Duration,
+    /// When the daemon ends by itself; none: the file does not say.
+    pub idle_exit: Option<IdleExit>,
+}
+
+/// When a daemon that nobody calls ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdleExit {
+    /// Not at all.
+    Never,
+    /// After so long without a connection, once no token is left that could still be used.
+    After(Duration),
+}
+
+impl Settings {
+    /// How long calls may take after the shutdown began, unless the file says otherwise.
+    pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { allowed_users: BTreeSet::new(), shutdown_timeout: Self::SHUTDOWN_TIMEOUT, idle_exit: None }
+    }
+}

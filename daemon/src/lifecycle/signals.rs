@@ -1,0 +1,54 @@
+//! The signals that steer the daemon, and whatever else ends it.
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+use tracing::{info, warn};
+
+use super::Configuration;
+
+/// The signals that the daemon listens to.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they are caught.
+    pub fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on SIGHUP, once for those that come while a reload is going on. Ends with SIGTERM or SIGINT,
+    /// with an order to stop, or when the socket is `lost`.
+    pub async fn until_shutdown(mut self, configuration: &Configuration, lost: impl Future<Output = ()>) {
+        let asked = Notify::new();
+        let reloads = async {
+            loop {
+                asked.notified().await;
+                // A broken configuration is in the log and in `usher status`.
+                let _ = configuration.reload().await;
+            }
+        };
+        tokio::pin!(reloads, lost);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return info!("SIGTERM"),
+                _ = self.interrupt.recv() => return info!("SIGINT"),
+                () = configuration.stop.notified() => return info!("told to stop"),
+                () = &mut lost => return warn!(
+                    "the socket's path leads elsewhere now, so that nobody finds this daemon: ending; \
+                     the next call starts another, if `systemctl --user restart usherd.socket` does not"
+                ),
+                _ = self.hangup.recv() => asked.notify_one(),
+                () = &mut reloads => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The socket: made in a directory of ours, under a lock, never in the place of a living one; or handed over
+//! by the service manager ([`super::activation`]).
+//!
+//! - [`directory`]: the socket's directory, pinned, and the lock and the stale socket in it
+
+mod directory;
+
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{MetadataExt as _, PermissionsExt as _},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::Flock,
+    sys::socket::{Shutdown, shutdown},
+};
+
+use self::directory::Directory;
+use super::trusted::TrustError;
+
+/// Why there is no socket to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A directory on the way is not safe.
+    #[error("the socket's directory is not safe: {0}")]
+    Untrusted(#[from] TrustError),
+    /// The socket's own directory lets others in.
+    #[error("{} has mode {mode:04o}: the socket's directory must be for its owner alone: chmod 700 {0}", path.display())]
+    OpenDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The socket's own directory is somebody else's, a link, or no directory.
+    #[error("{} must be a directory that belongs to uid {us}, and no symbolic link", path.display())]
+    ForeignDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Who we are.
+        us: u32,
+    },
+    /// Another usherd has the lock or answers on the socket.
+    #[error("another usherd{} already serves {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
+    Occupied {
+        /// The socket.
+        path: PathBuf,
+        /// The other daemon, if it told.
+        pid: Option<u32>,
+    },
+    /// Something that is no socket lies there. It is left as it is.
+    #[error("{} is not a socket; it is left as it is: move it away, or set USHER_SOCKET", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// A listening socket and the place where callers find it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Listens, non-blocking. Once it is dropped, callers are told at once that nobody is there.
+    pub socket: UnixListener,
+    /// Where.
+    pub place: Place,
+}
+
+/// A socket's path, and whose it is.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    owner: Owner,
+    /// Held for as long as we serve: whoever has it may replace a stale socket, and nobody else.
+    _lock: Option<Flock<File>>,
+}
+
+/// Who made the socket, and takes it away.
+#[derive(Debug)]
+enum Owner {
+    /// We: this inode in this directory.
+    Us(Directory, Inode),
+    /// The service manager, which listens on it when we are gone.
+    ServiceManager(Option<Inode>),
+}
+
+/// What a path leads to: its device and its number there.
+type Inode = (u64, u64);
+
+impl Listener {
+    /// Binds `path`, in a directory that is made with mode 0700 if it is not there.
+    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+        let io = |action| move |source| ListenError::Io { action, path: path.to_owned(), source };
+        let directory = Directory::make(path.parent().unwrap_or(Path::new("/")))?;
+        let lock = directory.lock(path)?;
+        directory.remove_stale(path)?;
+        // By way of the directory that was checked, whatever its path leads to by now.
+        let within = directory.at(path);
+        let socket = UnixListener::bind(&within).map_err(io("bind"))?;
+        // The umask has made it 0600 at birth; this says so where somebody changed the umask.
+        fs::set_permissions(&within, Permissions::from_mode(0o600)).map_err(io("chmod"))?;
+        socket.set_nonblocking(true).map_err(io("set up"))?;
+        let inode = inode(&within).map_err(io("look at"))?;
+        Ok(Self {
+            socket,
+            place: Place { path: path.to_owned(), owner: Owner::Us(directory, inode), _lock: Some(lock) },
+        })
+    }
+
+    /// Takes over a socket that listens at `path` already.
+    pub(super) fn handed_over(socket: UnixListener, path: PathBuf) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        // So that an usherd started by hand says who serves here. Where the directory is not ours there is none.
+        let lock = Directory::existing(path.parent().unwrap_or(Path::new("/")))
+            .and_then(|directory| directory.lock(&path));
+        let owner = Owner::ServiceManager(inode(&path).ok());
+        Ok(Self { socket, place: Place { path, owner, _lock: lock.ok() } })
+    }
+}
+
+impl Place {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the path still leads to our socket.
+    pub fn is_ours(&self) -> bool {
+        let (Owner::Us(_, ours) | Owner::ServiceManager(Some(ours))) = &self.owner else { return true };
+        inode(&self.path).is_ok_and(|found| found == *ours)
+    }
+
+    /// Has nobody else come in, and answers those who are in the queue: no caller is lost. Where the service
+    /// manager listens, too, they are its own, and wait for the next usherd.
+    pub fn close(&self, socket: &UnixListener) -> Vec<UnixStream> {
+        let Owner::Us(..) = self.owner else { return Vec::new() };
+        self.take_away();
+        // From here on connect(2) is refused, while accept(2) still answers what is queued, and then fails.
+        let _ = shutdown(socket.as_raw_fd(), Shutdown::Read);
+        std::iter::from_fn(|| socket.accept().ok()).map(|(stream, _)| stream).collect()
+    }
+
+    /// Removes the socket, if it is the one that we made.
+    fn take_away(&self) {
+        if let Owner::Us(directory, ours) = &self.owner {
+            let within = directory.at(&self.path);
+            if inode(&within).is_ok_and(|found| found == *ours) {
+                // A failure leaves a stale socket, which the next start replaces.
+                let _ = fs::remove_file(within);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Still under the lock.
+        self.take_away();
+    }
+}
+
+fn inode(path: &Path) -> io::Result<Inode> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests;
