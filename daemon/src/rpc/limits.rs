@@ -60,7 +60,8 @@ pub(super) const NOTICE: Duration = Duration::from_secs(60);
 /// Users of whom that is kept in mind. Nobody but the owner can reach the socket, as a rule.
 pub(super) const NOTICES: usize = 64;
 
-/// So many connections at a time leave so much memory behind that it is worth giving back.
-pub(super) const STORM: usize = 32;
+/// So many connections at a time, each with up to 128 calls, leave so much memory behind that it is worth
+/// giving back.
+pub(super) const STORM: usize = 8;
 /// How long after it: a storm that goes on would only take it again.
 pub(super) const CALM: Duration = Duration::from_secs(1);
