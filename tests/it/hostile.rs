@@ -66,6 +66,11 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// One good call on a connection of its own.
 async fn good_call(usherd: &Usherd) -> Duration {
+    good_call_within(GOOD_ANSWER, usherd).await
+}
+
+/// The same with more patience, for when the machine's processors are what is fought for.
+async fn good_call_within(patience: Duration, usherd: &Usherd) -> Duration {
     let begun = Instant::now();
     let call = async {
         let uid = nix::unistd::geteuid().as_raw();
@@ -75,8 +80,8 @@ async fn good_call(usherd: &Usherd) -> Duration {
         assert!(!answer.get_ref().access_token.is_empty());
         Ok::<_, Box<dyn std::error::Error>>(())
     };
-    let outcome = tokio::time::timeout(GOOD_ANSWER, call).await;
-    outcome.expect("a good call is answered within a second").expect("a good call is answered");
+    let outcome = tokio::time::timeout(patience, call).await;
+    outcome.expect("a good call is answered in time").expect("a good call is answered");
     begun.elapsed()
 }
 

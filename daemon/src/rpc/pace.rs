@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if !me.share.may_read(&mut me.turn, cx.waker()) {
+        if !me.share.may_read(&me.turn, cx.waker()) {
             return Poll::Pending;
         }
         let length = buf.remaining().min(TURN);

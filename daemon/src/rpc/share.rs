@@ -6,10 +6,10 @@
 //! machine that costs nothing: there is always a call of it to begin.
 
 use std::{
-    mem,
+    collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -20,19 +20,12 @@ use super::limits::BACKLOG;
 #[derive(Debug, Default)]
 pub(super) struct Share {
     backlog: AtomicUsize,
-    parked: Mutex<Parked>,
+    parked: Mutex<VecDeque<(Waker, Turn)>>,
 }
 
-#[derive(Debug, Default)]
-struct Parked {
-    wakers: Vec<Waker>,
-    /// How often all were woken.
-    round: u64,
-}
-
-/// A connection's place among the parked: none until it first is.
-#[derive(Debug, Default)]
-pub(super) struct Turn(Option<u64>);
+/// Whether a connection is among the parked.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Turn(Arc<AtomicBool>);
 
 impl Share {
     /// A call has been read.
@@ -42,27 +35,30 @@ impl Share {
     }
 
     /// Whether a connection of this process may read. If not, it is woken when it may.
-    pub(super) fn may_read(&self, turn: &mut Turn, waker: &Waker) -> bool {
+    pub(super) fn may_read(&self, turn: &Turn, waker: &Waker) -> bool {
         if self.backlog.load(Ordering::Acquire) < BACKLOG {
             return true;
         }
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
         // A connection is polled for other reasons, too; it is always the same task.
-        if turn.0 != Some(parked.round) {
-            turn.0 = Some(parked.round);
-            parked.wakers.push(waker.clone());
+        if !turn.0.swap(true, Ordering::AcqRel) {
+            parked.push_back((waker.clone(), turn.clone()));
         }
         drop(parked);
         // Those that were there may all have begun in between, and nobody would wake it.
         self.backlog.load(Ordering::Acquire) < BACKLOG
     }
 
-    fn wake(&self) {
+    /// Wakes so many of those that have been parked for longest.
+    fn wake(&self, count: usize) {
         let mut parked = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        parked.round += 1;
-        let wakers = mem::take(&mut parked.wakers);
+        let count = count.min(parked.len());
+        let woken: Vec<_> = parked.drain(..count).collect();
         drop(parked);
-        wakers.into_iter().for_each(Waker::wake);
+        for (waker, turn) in woken {
+            turn.0.store(false, Ordering::Release);
+            waker.wake();
+        }
     }
 }
 
@@ -72,9 +68,13 @@ pub(super) struct Unbegun(Arc<Share>);
 
 impl Drop for Unbegun {
     fn drop(&mut self) {
-        // Once on the way down from where connections park.
-        if self.0.backlog.fetch_sub(1, Ordering::AcqRel) == BACKLOG / 2 {
-            self.0.wake();
+        let before = self.0.backlog.fetch_sub(1, Ordering::AcqRel);
+        // One at a time, since each brings more calls; all when there is no call left that could wake them:
+        // the one that was woken may have had nothing to read.
+        if before == 1 {
+            self.0.wake(usize::MAX);
+        } else if before <= BACKLOG / 2 {
+            self.0.wake(1);
         }
     }
 }
@@ -98,20 +98,26 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_parks_once_and_is_woken_when_enough_calls_have_begun() {
+    fn connections_park_once_and_are_woken_one_by_one_and_all_at_the_end() {
         let share = Arc::new(Share::default());
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&count));
-        let mut turn = Turn::default();
-        for round in 1..4 {
+        let woken = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let turns: Vec<Turn> = (0..BACKLOG).map(|_| Turn::default()).collect();
+        for round in 0..3 {
             let mut calls: Vec<_> = (0..BACKLOG).map(|_| share.read()).collect();
-            assert!(!share.may_read(&mut turn, &waker));
-            assert!(!share.may_read(&mut turn, &waker));
+            for turn in turns.iter().chain(&turns) {
+                assert!(!share.may_read(turn, &waker));
+            }
+            let so_far = || woken.0.load(Ordering::Relaxed) - round * BACKLOG;
             calls.truncate(BACKLOG / 2);
-            assert_eq!(count.0.load(Ordering::Relaxed), round - 1);
-            assert!(share.may_read(&mut turn, &waker));
+            assert_eq!(so_far(), 0);
+            assert!(share.may_read(&turns[0], &waker));
             calls.pop();
-            assert_eq!(count.0.load(Ordering::Relaxed), round);
+            assert_eq!(so_far(), 1);
+            calls.truncate(1);
+            assert_eq!(so_far(), BACKLOG / 2 - 1);
+            calls.clear();
+            assert_eq!(so_far(), BACKLOG);
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use usher_proto::{client::Connection, v1::GetTokenRequest};
+use usher_testkit::PATIENCE;
 
-use super::{Daemon, good_call, runtime};
+use super::{Daemon, good_call_within, runtime};
 
 /// Set in a process that floods: the socket, and how.
 const FLOOD: &str = "USHER_TEST_FLOOD";
@@ -82,7 +83,7 @@ pub(super) fn honest(daemon: &Daemon, long: Duration) -> [(Duration, Duration); 
             let call = Instant::now();
             kept.tokens().get_token(GetTokenRequest::default()).await.unwrap();
             on_kept.push(call.elapsed());
-            on_new.push(good_call(&daemon.world.usherd).await);
+            on_new.push(good_call_within(PATIENCE, &daemon.world.usherd).await);
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         [quantiles(on_kept), quantiles(on_new)]
