@@ -183,7 +183,8 @@ fn a_request_of_more_than_64_kib_is_refused_and_the_connection_lives_on() {
         let mut tokens = connection.tokens();
         for len in [64 * 1024, 1024 * 1024] {
             let status = tokens.get_token(ask(&"x".repeat(len))).await.unwrap_err();
-            assert_eq!(status.code(), Code::OutOfRange, "{len}: {status:?}");
+            assert_eq!(status.code(), Code::InvalidArgument, "{len}: {status:?}");
+            assert_eq!(Failure::from(&status).reason, ErrorReason::RequestInvalid, "{len}: {status:?}");
         }
         tokens.get_token(ask("frontdoor")).await.unwrap();
     });

@@ -17,6 +17,7 @@ mod ending;
 mod env;
 mod grpc;
 mod guide;
+mod hostile;
 mod inspect;
 mod layering;
 mod lifecycle;

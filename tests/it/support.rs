@@ -33,17 +33,31 @@ impl World {
         Self::with(FakeIdp::builder(), |sandbox, ca, idp| frontdoor(sandbox, ca, idp, extra))
     }
 
+    /// usherd as the last arguments of another program, which runs it.
+    pub(crate) fn under(wrapper: &[&str]) -> Self {
+        let config = |sandbox: &Sandbox, ca: &Ca, idp: &FakeIdp| frontdoor(sandbox, ca, idp, "");
+        Self::with_under(FakeIdp::builder(), config, wrapper)
+    }
+
     /// Another IdP, another configuration.
     pub(crate) fn with(
         idp: usher_testkit::idp::Builder,
         config: impl FnOnce(&Sandbox, &Ca, &FakeIdp) -> String,
+    ) -> Self {
+        Self::with_under(idp, config, &[])
+    }
+
+    fn with_under(
+        idp: usher_testkit::idp::Builder,
+        config: impl FnOnce(&Sandbox, &Ca, &FakeIdp) -> String,
+        wrapper: &[&str],
     ) -> Self {
         let ca = Ca::new();
         let idp = idp.start(&ca);
         let sandbox = sandbox();
         sandbox.watch(&idp);
         sandbox.config(&config(&sandbox, &ca, &idp));
-        Self { usherd: sandbox.start(), idp, ca }
+        Self { usherd: sandbox.start_under(wrapper), idp, ca }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use super::Configuration;
 use crate::{
     domain::settings::IdleExit,
-    os::{listener::Place, notify},
+    os::{listener::Place, memory, notify},
     rpc::serve::Terms,
 };
 
@@ -42,5 +42,9 @@ impl Terms for House {
 
     fn tokens_last(&self) -> Duration {
         self.configuration.engine.tokens_last()
+    }
+
+    fn release_memory(&self) {
+        memory::release();
     }
 }

@@ -6,6 +6,7 @@ pub mod detach;
 pub mod environment;
 pub mod harden;
 pub mod listener;
+pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod random;

@@ -33,6 +33,11 @@ impl<S> Authority<S> {
     pub(super) fn new(stream: S) -> Self {
         Self { stream, frames: Frames::new() }
     }
+
+    /// The number of the frame, or block of headers, that has begun and not ended.
+    pub(super) fn unfinished(&self) -> Option<u64> {
+        self.frames.is_within().then_some(self.frames.ended)
+    }
 }
 
 type Polled<T> = Poll<io::Result<T>>;
@@ -100,6 +105,8 @@ struct Frames {
     /// The header block goes on in the next frame.
     open: bool,
     block: Block,
+    /// Frames that have ended; those of a header block count as one.
+    ended: u64,
 }
 
 impl Frames {
@@ -133,7 +140,13 @@ impl Frames {
                 used
             };
             bytes = &mut bytes[used..];
+            self.ended += u64::from(!self.is_within());
         }
+    }
+
+    /// Whether something has begun that has not ended. The preface has begun before it comes.
+    fn is_within(&self) -> bool {
+        self.open || self.padded || self.seen > 0 || self.before > 0 || self.fragment > 0 || self.after > 0
     }
 
     /// The header of a frame is complete, and nothing is left of the frame before.

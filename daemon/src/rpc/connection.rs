@@ -1,189 +1,147 @@
 //! One connection: its calls, and when it has to go.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, error::Error as _, sync::Arc};
 
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::UnixStream,
-    sync::{Notify, watch},
+    sync::watch,
     time::{self, Instant},
 };
 use tonic::{Status, body::Body, service::Routes};
 use tower::Service as _;
-use tracing::debug;
+use tracing::{debug, warn};
 use usher_proto::version;
 
-use super::authority::Authority;
+use super::{
+    activity::{Activity, Call},
+    body::{Answering, Asking, Coming},
+    limits::{
+        AGE, CALL, CONNECTION_WINDOW, FRAME, GOODBYE, HEADER_TABLE, HEADERS, LOCAL_RESETS, LOOK, RESETS,
+        SEND_BUFFER, STREAM_WINDOW, STREAMS,
+    },
+    notices::{Notice, Notices},
+    pace::Paced,
+    share::{Share, Unbegun},
+    status,
+};
 use crate::access::Peer;
 
-/// Calls at a time on one connection.
-const MAX_STREAMS: u32 = 128;
-/// All header fields of a request, decoded, in bytes.
-const MAX_HEADERS: u32 = 8 * 1024;
-/// HTTP/2's smallest, and enough: requests are small.
-const FRAME: u32 = 16 * 1024;
-/// What a caller may send ahead, on a stream and on the connection.
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Streams that the peer opened and reset again before they were served; more ends the connection.
-const MAX_RESETS: usize = 20;
-/// Streams that we reset for errors of the peer; more ends the connection.
-const MAX_LOCAL_RESETS: usize = 64;
-/// Answer bytes that wait for a caller who does not read.
-const SEND_BUFFER: usize = 64 * 1024;
-/// How long a new connection may be silent.
-const FIRST_REQUEST: Duration = Duration::from_secs(5);
-/// How long one may be without a call afterwards.
-const IDLE: Duration = Duration::from_secs(60);
-/// The longest call, its request included: longer than any caller's deadline that is kept.
-const CALL: Duration = Duration::from_secs(70);
-/// How long a connection that is told to go, and has no call, may take to say goodbye.
-const GOODBYE: Duration = Duration::from_millis(250);
+#[cfg(test)]
+mod tests;
 
-/// What is going on on a connection.
+/// Whose connection it is.
 #[derive(Debug)]
-pub(super) struct Activity {
-    open: AtomicUsize,
-    called: AtomicBool,
-    quiet_since: Mutex<Instant>,
-    leave: Notify,
+pub(super) struct Guest {
+    pub(super) peer: Peer,
+    pub(super) activity: Arc<Activity>,
+    pub(super) share: Arc<Share>,
 }
 
-impl Activity {
-    pub(super) fn new() -> Self {
-        Self {
-            open: AtomicUsize::new(0),
-            called: AtomicBool::new(false),
-            quiet_since: Mutex::new(Instant::now()),
-            leave: Notify::new(),
-        }
-    }
-
-    /// Since when there has been no call; none while there is one.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
-        (self.open.load(Ordering::Acquire) == 0)
-            .then(|| *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Has the connection end at once: others need its place.
-    pub(super) fn leave(&self) {
-        self.leave.notify_one();
-    }
-
-    fn has_called(&self) -> bool {
-        self.called.load(Ordering::Acquire)
-    }
-
-    fn call(self: &Arc<Self>) -> Call {
-        self.open.fetch_add(1, Ordering::AcqRel);
-        self.called.store(true, Ordering::Release);
-        Call(Arc::clone(self))
-    }
-
-    /// How long it may be quiet.
-    fn patience(&self) -> Duration {
-        if self.has_called() { IDLE } else { FIRST_REQUEST }
-    }
-}
-
-/// A call that is going on.
-struct Call(Arc<Activity>);
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.0.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Serves a connection until the peer ends it, it has been quiet for too long, or `stopped` changes and
-/// its last call is answered.
+/// Serves a connection until the peer ends it, it has been quiet for too long, it is too slow or too old, or
+/// `stopped` changes and its last call is answered.
 pub(super) async fn serve(
     stream: UnixStream,
-    peer: Peer,
+    guest: Guest,
     routes: Routes,
-    activity: Arc<Activity>,
+    notices: Arc<Notices>,
     mut stopped: watch::Receiver<()>,
 ) {
+    let Guest { peer, activity, share } = guest;
+    let stream = Paced::new(stream, Arc::clone(&activity), Arc::clone(&share));
     let called = Arc::clone(&activity);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        answer(request, routes.clone(), called.call())
+        answer(request, routes.clone(), called.call(), share.read())
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADERS)
+        .header_table_size(HEADER_TABLE)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADERS)
         .max_frame_size(FRAME)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS)
         .max_send_buf_size(SEND_BUFFER)
-        .serve_connection(TokioIo::new(Authority::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let look = time::sleep(FIRST_REQUEST);
+    let look = time::sleep(LOOK);
     tokio::pin!(look);
-    let (mut stopping, mut leaving) = (false, false);
+    let (mut stopping, mut leaving) = (false, None);
     let ended = loop {
-        tokio::select! {
+        let leave = tokio::select! {
             ended = connection.as_mut() => break ended,
-            () = activity.leave.notified() => return debug!(%peer, "connection dropped: its place is needed"),
+            () = activity.told_to_leave() => return debug!(%peer, "connection dropped: its place is needed"),
             _ = stopped.changed(), if !stopping => {
                 stopping = true;
-                // Whoever has only just come is about to ask, and must not be told to go before that.
-                if activity.has_called() && !leaving {
-                    leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                }
                 look.as_mut().reset(Instant::now() + GOODBYE);
+                // Whoever has only just come is about to ask, and must not be told to go before that.
+                leaving.is_none() && activity.has_called()
             }
             () = &mut look => {
                 let now = Instant::now();
-                let next = match activity.quiet_since() {
-                    _ if stopping && !leaving => {
-                        leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                        now + GOODBYE
+                if activity.look() {
+                    return notices.tell(Notice::Slow, peer.uid, |kept_back| {
+                        warn!(%peer, kept_back, "connection dropped: it is too slow to send or to read");
+                    });
+                }
+                if let Some(since) = leaving {
+                    if activity.quiet_since().is_some() {
+                        return debug!(%peer, "connection dropped: it says no goodbye");
                     }
-                    None if leaving => now + GOODBYE,
-                    None => now + activity.patience(),
-                    Some(_) if leaving => return debug!(%peer, "connection dropped: it says no goodbye"),
-                    Some(since) if since + activity.patience() > now => since + activity.patience(),
-                    Some(_) => {
-                        leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                        now + GOODBYE
+                    if since + CALL <= now {
+                        return debug!(%peer, "connection dropped: its last calls take too long");
                     }
-                };
-                look.as_mut().reset(next);
+                }
+                look.as_mut().reset(now + LOOK);
+                leaving.is_none() && (stopping || activity.is_idle(now) || activity.begun() + AGE <= now)
             }
+        };
+        if leave {
+            let now = Instant::now();
+            leaving = Some(now);
+            connection.as_mut().graceful_shutdown();
+            look.as_mut().reset(now + GOODBYE);
         }
     };
     if let Err(error) = ended {
-        debug!(%peer, %error, "connection ended");
+        say_end(&notices, peer, &error);
     }
 }
 
-/// `_call` lasts for as long as the answer takes.
+/// A peer that is gone is worth no line. One that breaks the protocol is, but not many.
+fn say_end(notices: &Notices, peer: Peer, error: &hyper::Error) {
+    let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    if cause.is_none_or(h2::Error::is_io) {
+        debug!(%peer, %error, "connection ended");
+        return;
+    }
+    notices.tell(Notice::Junk, peer.uid, |kept_back| {
+        let cause = cause.map(ToString::to_string);
+        warn!(%peer, cause, kept_back, "connection ended: what comes is not gRPC, or breaks its rules");
+    });
+}
+
+/// The call lasts for as long as its answer takes.
 async fn answer(
     request: Request<Incoming>,
     mut routes: Routes,
-    _call: Call,
-) -> Result<Response<Body>, Infallible> {
+    call: Call,
+    unbegun: Unbegun,
+) -> Result<Response<Answering<Body>>, Infallible> {
+    drop(unbegun);
+    let coming = Coming::new(call.activity().wait());
+    let request = request.map(|body| Asking::new(body, coming.clone()));
     let mut answer = match time::timeout(CALL, routes.call(request)).await {
-        Ok(answer) => answer?,
+        Ok(answer) => status::of_decoding(answer?),
         Err(_) => Status::deadline_exceeded("the request did not come to an end in time").into_http(),
     };
+    // Whoever answers before all has come (reflection) lets the caller take their time.
+    coming.end();
     answer.headers_mut().insert(version::METADATA_KEY, HeaderValue::from_static(version::VERSION));
-    Ok(answer)
+    Ok(answer.map(|body| Answering::new(body, call)))
 }

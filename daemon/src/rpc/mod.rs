@@ -1,19 +1,32 @@
 //! The contract as it is served: the only place that knows tonic's server.
 //!
 //! - [`serve`]: all connections, from accept to drain
-//! - [`connection`]: one of them: its limits, and when it has to go
+//! - [`accept`], [`places`]: how callers come in, and who goes when all places are taken
+//! - [`connection`]: one of them: its calls, and when it has to go
+//! - [`activity`], [`pace`], [`body`]: what a peer has to bring to its end in time
+//! - [`share`]: what one process may take of the daemon's one thread
+//! - [`limits`]: every number that a caller can run into
+//! - [`notices`]: what the log is told of peers
 //! - [`authority`]: what gRPC's C core calls a Unix socket, made acceptable
 //! - [`token`], [`admin`]: the services
 //! - [`convert`]: the engine's words into the contract's
 //! - [`status`]: the engine's errors into gRPC statuses
 //! - [`deadline`]: how long a caller waits
 
+mod accept;
+mod activity;
 pub mod admin;
 mod authority;
+mod body;
 mod connection;
 pub mod convert;
 pub mod deadline;
+mod limits;
+mod notices;
+mod pace;
+mod places;
 pub mod serve;
+mod share;
 pub mod status;
 pub mod token;
 
@@ -37,9 +50,6 @@ use crate::{
     token::service::Engine,
 };
 
-/// The largest request: the contract's largest is a few hundred bytes.
-const MAX_REQUEST: usize = 64 * 1024;
-
 /// The contract's description of itself is broken.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -61,14 +71,14 @@ pub async fn routes(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let tokens = Tokens::new(engine.clone(), Arc::clone(&policy));
-    let tokens = TokenServiceServer::new(tokens).max_decoding_message_size(MAX_REQUEST);
+    let tokens = TokenServiceServer::new(tokens).max_decoding_message_size(limits::MESSAGE);
     let admin = Admin::new(engine, policy, control);
-    let admin = AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST);
+    let admin = AdminServiceServer::new(admin).max_decoding_message_size(limits::MESSAGE);
     Ok(Routes::new(tokens)
         .add_service(admin)
-        .add_service(health.max_decoding_message_size(MAX_REQUEST))
-        .add_service(reflect().build_v1()?.max_decoding_message_size(MAX_REQUEST))
-        .add_service(reflect().build_v1alpha()?.max_decoding_message_size(MAX_REQUEST))
+        .add_service(health.max_decoding_message_size(limits::MESSAGE))
+        .add_service(reflect().build_v1()?.max_decoding_message_size(limits::MESSAGE))
+        .add_service(reflect().build_v1alpha()?.max_decoding_message_size(limits::MESSAGE))
         .prepare())
 }
 

@@ -4,7 +4,6 @@
 //! no descriptors left; so this is one of our own, over hyper's HTTP/2 with every limit explicit.
 
 use std::{
-    collections::HashMap,
     future,
     os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
     sync::Arc,
@@ -14,18 +13,20 @@ use std::{
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
-    task::{Id, JoinSet},
     time::{self, Instant},
 };
 use tonic::service::Routes;
 use tracing::{info, warn};
 
-use super::connection::{self, Activity};
+use super::{
+    accept::Door,
+    connection::{self, Guest},
+    limits::PAUSE_MAX,
+    notices::{Notice, Notices},
+    places::Places,
+};
 use crate::access::{Peer, Policy};
 
-/// How long to leave the listener alone when the system has run out of something.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How soon it is asked again whether tokens that were valid still are: the clocks by which they expire go
 /// on in suspend, and timers do not.
 const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
@@ -38,7 +39,7 @@ pub struct Entrance {
     pub routes: Routes,
     /// Who may.
     pub policy: Arc<Policy>,
-    /// When there are so many connections, the one that has been without a call for longest goes. If all
+    /// When there are so many connections, one that is without a call goes, of whoever has the most. If all
     /// have calls, more wait in the listener's queue.
     pub max_connections: usize,
 }
@@ -56,6 +57,9 @@ pub trait Terms {
 
     /// How long it is worth staying all the same.
     fn tokens_last(&self) -> Duration;
+
+    /// Gives memory that is free back to the system, after a storm of connections.
+    fn release_memory(&self);
 }
 
 /// Serves until `shutdown` ends or the daemon has been idle for long enough, then lets calls in flight
@@ -64,12 +68,19 @@ pub async fn serve(entrance: Entrance, terms: &impl Terms, shutdown: impl Future
     let Entrance { listener, routes, policy, max_connections } = entrance;
     // Every connection holds a receiver: the end of the sender tells them to finish.
     let (stop, stopped) = watch::channel(());
-    let mut connections = Connections::default();
-    let mut pause = PAUSE_MIN;
+    let mut connections = Places::default();
+    let notices = Arc::new(Notices::default());
+    let mut door = Door::new();
+    let begin = |connections: &mut Places, stream, peer| {
+        let (routes, notices, stopped) = (routes.clone(), Arc::clone(&notices), stopped.clone());
+        connections.begin(peer, |guest| connection::serve(stream, guest, routes, notices, stopped));
+    };
     let mut idle = Idle::begin();
     tokio::pin!(shutdown);
     loop {
         let is_empty = connections.tasks.is_empty();
+        let is_full = connections.tasks.len() >= max_connections;
+        let calm = connections.calm_at();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
@@ -78,27 +89,27 @@ pub async fn serve(entrance: Entrance, terms: &impl Terms, shutdown: impl Future
                 info!("nobody has called for a while: ending; the next call starts another usherd");
                 break;
             }
-            accepted = listener.accept(), if connections.tasks.len() < max_connections => match accepted {
-                Ok((stream, _)) => {
-                    pause = PAUSE_MIN;
-                    if let Some(peer) = admit(&stream, &policy) {
-                        connections.begin(stream, peer, routes.clone(), stopped.clone());
+            () = time::sleep_until(calm.unwrap_or_else(Instant::now)), if calm.is_some() => {
+                connections.calm();
+                // It takes a lock that every allocation takes, so elsewhere it would not be quicker.
+                terms.release_memory();
+            }
+            caller = door.next(&listener), if !is_full => {
+                if let Some(peer) = admit(&caller.stream, &policy, &notices) {
+                    // Of those before: whoever has just come in has had no time for a call.
+                    if caller.by_reserve || connections.tasks.len() + 1 >= max_connections {
+                        make_room(&connections, max_connections, &notices);
                     }
-                    if connections.tasks.len() >= max_connections {
-                        connections.make_room();
-                    }
+                    begin(&mut connections, caller.stream, peer);
                 }
-                Err(error) => {
-                    warn!(%error, ?pause, "cannot accept a connection");
-                    time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            },
+            }
+            // All had calls before; by now one may be without.
+            () = time::sleep(PAUSE_MAX), if is_full => make_room(&connections, max_connections, &notices),
         }
     }
     for stream in close(listener, terms) {
-        if let Some(peer) = admit(&stream, &policy) {
-            connections.begin(stream, peer, routes.clone(), stopped.clone());
+        if let Some(peer) = admit(&stream, &policy, &notices) {
+            begin(&mut connections, stream, peer);
         }
     }
     info!(connections = connections.tasks.len(), "no new connections; finishing the calls in flight");
@@ -121,10 +132,12 @@ pub async fn serve_one(
     policy: &Policy,
     shutdown: impl Future<Output = ()>,
 ) {
-    let Some(peer) = admit(&stream, policy) else { return };
+    let notices = Arc::new(Notices::default());
+    let Some(peer) = admit(&stream, policy, &notices) else { return };
     let (_stop, stopped) = watch::channel(());
+    let guest = Guest { peer, activity: Arc::default(), share: Arc::default() };
     tokio::select! {
-        () = connection::serve(stream, peer, routes, Arc::new(Activity::new()), stopped) => {}
+        () = connection::serve(stream, guest, routes, notices, stopped) => {}
         () = shutdown => {}
     }
 }
@@ -166,49 +179,28 @@ impl Idle {
     }
 }
 
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    activities: HashMap<Id, Arc<Activity>>,
-}
-
-impl Connections {
-    fn begin(&mut self, stream: UnixStream, peer: Peer, routes: Routes, stopped: watch::Receiver<()>) {
-        let activity = Arc::new(Activity::new());
-        let serving = connection::serve(stream, peer, routes, Arc::clone(&activity), stopped);
-        let task = self.tasks.spawn(serving);
-        self.activities.insert(task.id(), activity);
-    }
-
-    /// Waits for a connection to end.
-    async fn next_end(&mut self) {
-        let id = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => error.id(),
-            None => return,
-        };
-        self.activities.remove(&id);
-    }
-
-    /// Has the connection go that has been without a call for longest.
-    fn make_room(&self) {
-        let quiet = self.activities.values().filter_map(|activity| Some((activity.quiet_since()?, activity)));
-        if let Some((_, longest)) = quiet.min_by_key(|(since, _)| *since) {
-            longest.leave();
-        }
+fn make_room(connections: &Places, limit: usize, notices: &Notices) {
+    if let Some(peer) = connections.make_room(limit) {
+        notices.tell(Notice::Crowded, peer.uid, |kept_back| {
+            warn!(%peer, limit, kept_back, "no room for more connections: one of whoever has the most goes");
+        });
     }
 }
 
 /// Who is there, if they may come in. Nothing of what they sent has been read.
-fn admit(stream: &UnixStream, policy: &Policy) -> Option<Peer> {
+fn admit(stream: &UnixStream, policy: &Policy, notices: &Notices) -> Option<Peer> {
     match Peer::of(stream) {
         Ok(peer) if policy.admits(peer) => Some(peer),
         Ok(peer) => {
-            warn!(%peer, "connection refused: not the owner");
+            notices.tell(Notice::Refused, peer.uid, |kept_back| {
+                warn!(%peer, kept_back, "connection refused: not the owner");
+            });
             None
         }
         Err(error) => {
-            warn!(%error, "connection refused: the peer cannot be told");
+            notices.tell(Notice::Unknown, u32::MAX, |kept_back| {
+                warn!(%error, kept_back, "connection refused: the peer cannot be told");
+            });
             None
         }
     }

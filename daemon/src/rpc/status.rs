@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Response;
+use tonic::{Status, body::Body};
 use usher_proto::error::{ErrorReason, Failure};
 
 use crate::{
@@ -82,4 +84,18 @@ pub fn issue_reason(error: &IssueError) -> ErrorReason {
 /// What a caller of Reload is told about a broken configuration.
 pub fn broken_config(report: &Report) -> Failure {
     Failure::new(ErrorReason::ConfigInvalid, report.summary())
+}
+
+/// An answer as it is, but for what tonic says of a request that it cannot read: to it that is an internal
+/// error, and it is the caller's. All that usher says itself comes with details.
+pub(super) fn of_decoding(answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers();
+    let is_internal = headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "13");
+    if !is_internal || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return answer;
+    }
+    let said = Status::from_header_map(headers);
+    let said = said.as_ref().map_or("", Status::message);
+    let failure = Failure::new(ErrorReason::RequestInvalid, format!("the request cannot be read: {said}"));
+    Status::from(failure).into_http()
 }

@@ -16,6 +16,8 @@
 //! - [`client`]: a blocking HTTP/1.1 client small enough to see every byte
 //! - `server`: one TCP or TLS listener on its own threads, and the log of what arrived
 //! - [`http`]: requests as they are read off a stream
+//! - [`http2`]: frames by hand, right or wrong, on usherd's socket
+//! - [`vitals`]: what a daemon takes of the system, from `/proc`
 //! - [`process`]: a child process watched by threads, so that waiting needs no sleep
 //! - [`watched`]: a value to wait on
 //!
@@ -36,6 +38,7 @@ pub mod ca;
 pub mod client;
 pub mod curl;
 pub mod http;
+pub mod http2;
 pub mod idp;
 pub mod issuer;
 pub mod leak;
@@ -46,6 +49,7 @@ pub mod sandbox;
 mod server;
 pub mod tokens;
 pub mod usherd;
+pub mod vitals;
 pub mod watched;
 
 /// How long a test waits for what should happen at once, before it counts as never.

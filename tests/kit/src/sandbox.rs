@@ -175,8 +175,20 @@ impl Sandbox {
     }
 
     pub(crate) fn usherd_command(&self) -> Command {
+        self.usherd_command_under(&[])
+    }
+
+    /// As the last arguments of another program.
+    pub(crate) fn usherd_command_under(&self, wrapper: &[&str]) -> Command {
         let env = self.env();
-        let mut command = Command::new(&self.0.usherd);
+        let mut command = match wrapper {
+            [] => Command::new(&self.0.usherd),
+            [program, args @ ..] => {
+                let mut command = Command::new(program);
+                command.args(args).arg(&self.0.usherd);
+                command
+            }
+        };
         command.env_clear().envs(&env.both).envs(&env.daemon).envs(coverage()).current_dir(self.dir());
         command
     }

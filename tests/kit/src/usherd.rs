@@ -11,13 +11,17 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use usher_proto::client::Connection;
 
 use crate::{
     PATIENCE,
     process::{Input, Output, Process, State, text},
     sandbox::Sandbox,
+    vitals,
     watched::Watched,
 };
 
@@ -36,6 +40,8 @@ const END: &[u8] = b"X-END=1";
 #[derive(Debug)]
 pub struct Usherd {
     process: Process,
+    /// Itself, where the process is another program that waits for it.
+    child: Option<Pid>,
     notify: Notify,
     sandbox: Sandbox,
 }
@@ -68,7 +74,17 @@ impl Sandbox {
 
     /// Starts usherd with more arguments (`--log-format json`) and waits until it is ready.
     pub fn try_start(&self, args: &[&str]) -> Result<Usherd, StartFailure> {
-        let mut command = self.usherd_command();
+        self.try_start_under(&[], args)
+    }
+
+    /// Starts usherd under another program (`["strace", "-f", …]`, or one that executes it), and waits
+    /// until it is ready.
+    pub fn start_under(&self, wrapper: &[&str]) -> Usherd {
+        self.try_start_under(wrapper, &[]).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    fn try_start_under(&self, wrapper: &[&str], args: &[&str]) -> Result<Usherd, StartFailure> {
+        let mut command = self.usherd_command_under(wrapper);
         // A sandbox may have had a daemon before.
         let place = tempfile::Builder::new().prefix("n").tempdir_in(self.dir()).expect("a directory");
         let address = place.keep().join("notify");
@@ -76,7 +92,7 @@ impl Sandbox {
         command.args(["--log-level", "trace"]).args(args).env("NOTIFY_SOCKET", &address);
         let process = Process::spawn(command, Input::Nothing).expect("start usherd");
         let notify = Notify::listen(socket, address, process.state());
-        let usherd = Usherd { process, notify, sandbox: self.clone() };
+        let mut usherd = Usherd { process, child: None, notify, sandbox: self.clone() };
         usherd.take_snapshot();
         let ended = usherd.process.state().wait(PATIENCE, |state| match (state.ready, state.exit()) {
             (_, Some(status)) => Some(Some(status)),
@@ -85,6 +101,8 @@ impl Sandbox {
         });
         match ended {
             Some(None) => {
+                let children = vitals::children(usherd.pid());
+                usherd.child = children.first().filter(|_| !wrapper.is_empty()).copied().map(Pid::from_raw);
                 usherd.take_snapshot();
                 Ok(usherd)
             }
@@ -109,12 +127,22 @@ impl Usherd {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.process.pid().as_raw().unsigned_abs()
+        self.child.unwrap_or_else(|| self.process.pid()).as_raw().unsigned_abs()
+    }
+
+    /// Its end; none while it runs.
+    pub fn exit(&self) -> Option<ExitStatus> {
+        self.process.state().read(State::exit)
     }
 
     /// Sends it a signal; does nothing if it has ended.
     pub fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
+        match self.child {
+            // Gone or not: it is reaped by a parent that ends with it.
+            Some(child) if self.exit().is_none() => drop(signal::kill(child, signal)),
+            Some(_) => {}
+            None => self.process.signal(signal),
+        }
     }
 
     /// Waits for its end; panics when it does not come.

@@ -32,6 +32,8 @@ impl Terms for Restless {
     fn tokens_last(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn release_memory(&self) {}
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
