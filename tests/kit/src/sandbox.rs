@@ -175,13 +175,25 @@ impl Sandbox {
     }
 
     pub(crate) fn usherd_command(&self) -> Command {
+        self.usherd_command_by(&[], &self.0.usherd)
+    }
+
+    /// usherd from this file, started by a program that executes the rest of its arguments: strace, say.
+    pub(crate) fn usherd_command_by(&self, wrapper: &[String], usherd: &Path) -> Command {
         let env = self.env();
-        let mut command = Command::new(&self.0.usherd);
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([usherd.as_os_str()]);
+        let mut command = Command::new(words.next().expect("usherd at least"));
+        command.args(words);
         command.env_clear().envs(&env.both).envs(&env.daemon).envs(coverage()).current_dir(self.dir());
         command
     }
 
-    pub(crate) fn usher_path(&self) -> &Path {
+    pub(crate) fn usherd_path(&self) -> &Path {
+        &self.0.usherd
+    }
+
+    /// The program `usher`.
+    pub fn usher_path(&self) -> &Path {
         &self.0.usher
     }
 

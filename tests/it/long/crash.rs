@@ -1,0 +1,23 @@
+//! SIGKILL at every system call, and at hundreds of moments.
+
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
+
+use crate::{crash::Place, support::random::Random};
+
+#[test]
+fn killed_at_every_system_call_of_its_life_it_starts_again() {
+    let place = Place::new();
+    let calls = place.system_calls();
+    let killed: usize = calls.iter().map(|call| place.kill_at_each(call)).sum();
+    println!("killed at {killed} system calls, which are {} different ones", calls.len());
+    assert!(killed > 150, "a start, a call and an end have only {killed} system calls");
+}
+
+#[test]
+fn killed_at_hundreds_of_moments_it_starts_again() {
+    let (place, mut random) = (Place::new(), Random::new());
+    let starting = place.kill_while_it_starts(&mut random, 200);
+    let answered = place.kill_under_load(&mut random, 200);
+    println!("killed {starting} times before it was ready, 200 times under load, after {answered} calls");
+    assert!(starting > 20 && answered > 200);
+}
