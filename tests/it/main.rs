@@ -16,6 +16,7 @@ mod default;
 mod discovery;
 mod ending;
 mod env;
+mod faults;
 mod grpc;
 mod guide;
 mod inherited;
