@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use usher_proto::{
     client::Connection,
     error::{ErrorReason, Failure},
-    v1::{GetTokenRequest, GetTokenResponse},
+    v1::{GetTokenRequest, GetTokenResponse, StatusRequest},
 };
 use usher_testkit::{
     PATIENCE,
@@ -72,11 +72,37 @@ pub(crate) async fn ask_all(usherd: &Usherd, profiles: usize) -> JoinSet<Result<
     calls
 }
 
+/// Waits until so many keys have been asked for.
+#[allow(clippy::disallowed_methods, reason = "how long a test takes is no matter of suspend")]
+pub(crate) async fn wait_for_calls(usherd: &Usherd, count: usize) {
+    let connection = usherd.connect().await;
+    let begun = std::time::Instant::now();
+    loop {
+        let status = connection.admin().status(StatusRequest::default()).await.unwrap();
+        let profiles = status.into_inner().profiles;
+        let asked =
+            profiles.iter().filter(|profile| profile.tokens.iter().any(|token| token.last_used_at.is_some()));
+        if asked.count() >= count {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+    }
+}
+
 #[test]
 fn five_hundred_cold_keys_at_once_all_get_their_token_eight_at_a_time() {
     let (usherd, idp, _ca) = many(500, "");
     let baseline = Baseline::of(&usherd);
-    let answers = runtime().block_on(async { ask_all(&usherd, 500).await.join_all().await });
+    let (reply, gate) = Reply::token().hold();
+    idp.set_default(reply);
+    let answers = runtime().block_on(async {
+        let calls = ask_all(&usherd, 500).await;
+        wait_for_calls(&usherd, 500).await;
+        gate.wait_for(AT_A_TIME, PATIENCE);
+        assert_eq!(idp.token_requests(), AT_A_TIME);
+        gate.release();
+        calls.join_all().await
+    });
     let tokens: BTreeSet<_> = answers.into_iter().map(|answer| answer.unwrap().access_token).collect();
     assert_eq!((tokens.len(), idp.token_requests()), (500, 500));
     assert!(idp.max_in_flight() <= AT_A_TIME, "{} at a time", idp.max_in_flight());

@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a panic is the failure of the test"
+    clippy::print_stdout,
+    reason = "a panic is the failure of the test, and figures are worth reading"
 )]
 #![allow(clippy::disallowed_methods, reason = "how long a test takes is no matter of suspend")]
 
@@ -22,10 +23,10 @@ use nix::{
 };
 use serde_json::Value;
 use usher_proto::v1::{GetTokenRequest, ReloadRequest, TokenSource};
-use usher_testkit::{PATIENCE, idp::Reply, sandbox::Sandbox, usherd::Usherd};
+use usher_testkit::{PATIENCE, idp::Reply, sandbox::Sandbox};
 
 use crate::{
-    keys::{ask, ask_all, many},
+    keys::{ask, ask_all, many, wait_for_calls},
     support::{
         World, contains_all, facts,
         health::Baseline,
@@ -173,7 +174,10 @@ fn a_thousand_sighups_at_once_cost_few_reloads_and_nobody_a_call() {
     world.usherd.wait_for_log("added=[\"renamed\"]", PATIENCE);
     let log = world.usherd.stderr_so_far();
     let reloads = log.lines().filter(|line| line.contains("configuration reloaded")).count();
-    assert!((1..500).contains(&reloads), "{reloads} reloads, {calls} calls in {:?}", begun.elapsed());
+    println!("{reloads} reloads, {calls} calls in {:?}, the slowest {slowest:?}", begun.elapsed());
+    // Ten a second, the first one and the last one.
+    let most = begun.elapsed().as_millis() / 100 + 2;
+    assert!(reloads >= 2 && reloads as u128 <= most, "{reloads} reloads in {:?}", begun.elapsed());
     refusal(&world.usherd, &["frontdoor"], 78);
     facts(&world.usherd, &["renamed"]);
     assert_eq!(world.idp.token_requests(), 2);
@@ -212,20 +216,4 @@ fn a_reload_while_a_hundred_tokens_are_fetched_takes_none_from_a_profile_that_st
         assert!((50..=100).contains(&requests) && idp.token_requests() == requests, "{requests}");
     });
     assert_eq!(refusal(&usherd, &["p99"], 78)["reason"], "PROFILE_UNKNOWN");
-}
-
-/// Waits until so many keys have been asked for.
-async fn wait_for_calls(usherd: &Usherd, count: usize) {
-    let connection = usherd.connect().await;
-    let begun = Instant::now();
-    loop {
-        let status = connection.admin().status(usher_proto::v1::StatusRequest::default()).await.unwrap();
-        let profiles = status.into_inner().profiles;
-        let asked =
-            profiles.iter().filter(|profile| profile.tokens.iter().any(|token| token.last_used_at.is_some()));
-        if asked.count() >= count {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE);
-    }
 }
