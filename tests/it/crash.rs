@@ -10,6 +10,8 @@
     reason = "a panic is the failure of the test"
 )]
 
+pub(crate) mod autostart;
+
 use std::{
     collections::BTreeSet, fs, os::unix::process::ExitStatusExt as _, process::ExitStatus, thread,
     time::Duration,

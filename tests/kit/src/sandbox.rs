@@ -197,7 +197,8 @@ impl Sandbox {
         &self.0.usher
     }
 
-    pub(crate) fn env_of_usher(&self) -> BTreeMap<String, String> {
+    /// The environment that `usher` gets here.
+    pub fn env_of_usher(&self) -> BTreeMap<String, String> {
         self.env().both.clone()
     }
 
