@@ -110,7 +110,7 @@ fn sighup_takes_no_configuration_that_is_broken_and_says_which_and_where() {
         assert_eq!(status(usherd, &[])["config_error"], Value::Null, "{what}");
     }
     assert_eq!(world.idp.token_requests(), 1);
-    baseline.holds(usherd);
+    baseline.holds(usherd, "frontdoor");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_thousand_sighups_at_once_cost_few_reloads_and_nobody_a_call() {
     refusal(&world.usherd, &["frontdoor"], 78);
     facts(&world.usherd, &["renamed"]);
     assert_eq!(world.idp.token_requests(), 2);
-    baseline.holds(&world.usherd);
+    baseline.holds(&world.usherd, "renamed");
 }
 
 #[test]

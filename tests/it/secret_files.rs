@@ -69,7 +69,7 @@ fn whatever_lies_in_the_place_of_a_secret_stops_its_own_profile_and_no_longer_th
     clear(&path);
     private(&path, world.idp.client_secret().as_bytes());
     facts(&world.usherd, &["other"]);
-    baseline.holds(&world.usherd);
+    baseline.holds(&world.usherd, "other");
 }
 
 #[test]

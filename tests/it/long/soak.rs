@@ -128,7 +128,7 @@ fn under_every_load_and_every_fault_no_token_is_wrong_and_no_call_fails_without_
     let (baseline, pid) = baseline.unwrap();
     let usherd = soak.usherd();
     assert_eq!(usherd.pid(), pid);
-    baseline.holds(&usherd);
+    baseline.holds(&usherd, PROFILES[3].0);
     println!("{faults} faults in {:?}", begun.elapsed());
     println!("{}", soak.figures);
     println!("held at half time {baseline:?}, at the end {:?}", Baseline::of(&usherd));

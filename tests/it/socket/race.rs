@@ -74,7 +74,7 @@ fn a_second_daemon_takes_no_call_from_the_first_one_under_load() {
     assert!(answered >= 20, "only {answered} calls");
     assert_eq!(world.idp.token_requests(), 1);
     assert_eq!(fs::metadata(usherd.socket()).unwrap().ino(), inode, "the socket was replaced");
-    baseline.holds(usherd);
+    baseline.holds(usherd, "frontdoor");
 }
 
 /// Starts `count` daemons in the same moment, of which one serves: told by their pids.

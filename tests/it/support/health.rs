@@ -7,8 +7,12 @@ use std::{
 
 use usher_testkit::usherd::Usherd;
 
+use super::facts;
+
 /// How long the daemon may take to put away what it used.
 const SETTLES: Duration = Duration::from_secs(20);
+/// How long a good call may take afterwards, the start of its process included.
+const ANSWERS: Duration = Duration::from_secs(1);
 /// More than these two is a leak.
 const MORE_DESCRIPTORS: usize = 4;
 const MORE_MEMORY_KIB: u64 = 24 * 1024;
@@ -26,10 +30,13 @@ impl Baseline {
         Self { descriptors: descriptors(usherd.pid()), memory_kib: memory_kib(usherd.pid()) }
     }
 
-    /// Waits until no more is held than before, but for some slack.
+    /// Has a token of this profile within a second, and waits until no more is held than before, but for
+    /// some slack.
     #[expect(clippy::disallowed_methods, reason = "how long a test takes is no matter of suspend")]
-    pub(crate) fn holds(self, usherd: &Usherd) {
+    pub(crate) fn holds(self, usherd: &Usherd, profile: &str) {
         let begun = Instant::now();
+        facts(usherd, &[profile]);
+        assert!(begun.elapsed() < ANSWERS, "a good call took {:?}", begun.elapsed());
         loop {
             let now = Self::of(usherd);
             let few = now
