@@ -5,13 +5,18 @@
 use usher_proto::v1::StatusRequest;
 
 use crate::{
-    socket::race::{one_of, race_another_user},
+    socket::race::{one_of, race_another_user, race_ourselves},
     support::sandbox,
 };
 
 #[test]
 fn another_user_who_swaps_the_directory_leads_no_socket_astray_10_000_times() {
     race_another_user(10_000);
+}
+
+#[test]
+fn whoever_swaps_the_directory_leads_no_socket_to_one_that_was_not_checked_10_000_times() {
+    race_ourselves(10_000);
 }
 
 #[test]
