@@ -80,7 +80,12 @@ impl Place {
         let usherd = self.sandbox.launch().log_level("info").start();
         let usherd = usherd.unwrap_or_else(|failure| panic!("after {after}: {failure}"));
         let before = self.idp.token_requests();
-        let answer = self.runtime.block_on(async { get(&usherd.connect().await).await });
+        let answer = self.runtime.block_on(async {
+            let answer = get(&usherd.connect().await).await;
+            // The connection's own task hears that it is no longer needed, and ends it.
+            tokio::task::yield_now().await;
+            answer
+        });
         let answer = answer.unwrap_or_else(|error| panic!("after {after}: {error}"));
         assert_eq!(answer, TokenSource::Fetched, "after {after}");
         assert_eq!(self.idp.token_requests(), before + 1, "after {after}");
@@ -142,9 +147,7 @@ impl Place {
         let mut killed = 0;
         for _ in 0..rounds {
             let after = random.span(START);
-            let timeout = format!("{:.6}", after.as_secs_f64().max(0.000_001));
-            let started =
-                self.sandbox.launch().log_level("info").by(&["timeout", "-s", "KILL", &timeout]).start();
+            let started = self.sandbox.launch().log_level("info").killed_after(after).start();
             match started {
                 Err(failure) => {
                     assert_eq!(failure.status.and_then(|status| status.signal()), Some(SIGKILL), "{failure}");

@@ -19,9 +19,9 @@ fn killed_at_every_system_call_of_its_life_it_starts_again() {
 #[test]
 fn killed_at_hundreds_of_moments_it_starts_again() {
     let (place, mut random) = (Place::new(), Random::new());
-    let starting = place.kill_while_it_starts(&mut random, 200);
-    let answered = place.kill_under_load(&mut random, 200);
-    println!("killed {starting} times before it was ready, 200 times under load, after {answered} calls");
+    let starting = place.kill_while_it_starts(&mut random, 300);
+    let answered = place.kill_under_load(&mut random, 300);
+    println!("killed {starting} times before it was ready, 300 times under load, after {answered} calls");
     assert!(starting > 20 && answered > 200);
 }
 

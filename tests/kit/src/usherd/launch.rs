@@ -8,6 +8,7 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{Notify, StartFailure, Usherd};
@@ -26,6 +27,7 @@ pub struct Launch {
     args: Vec<String>,
     log_level: String,
     uid: Option<u32>,
+    killed_after: Option<Duration>,
 }
 
 impl Sandbox {
@@ -42,7 +44,8 @@ impl Sandbox {
     /// Another way to start usherd than [`Sandbox::start`].
     pub fn launch(&self) -> Launch {
         let log_level = "trace".to_owned();
-        Launch { sandbox: self.clone(), wrapper: Vec::new(), args: Vec::new(), log_level, uid: None }
+        let (wrapper, args) = (Vec::new(), Vec::new());
+        Launch { sandbox: self.clone(), wrapper, args, log_level, uid: None, killed_after: None }
     }
 }
 
@@ -65,6 +68,12 @@ impl Launch {
         self
     }
 
+    /// Killed by SIGKILL so soon after its start, ready or not.
+    pub fn killed_after(mut self, span: Duration) -> Self {
+        self.killed_after = Some(span);
+        self
+    }
+
     /// As another user, who gets the sandbox with all that is in it. For root alone.
     pub fn as_user(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
@@ -73,7 +82,7 @@ impl Launch {
 
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Result<Usherd, StartFailure> {
-        let Self { sandbox, wrapper, args, log_level, uid } = self;
+        let Self { sandbox, wrapper, args, log_level, uid, killed_after } = self;
         let program = if uid.is_some() { copy(&sandbox) } else { sandbox.usherd_path().to_owned() };
         let mut command = sandbox.usherd_command_by(&wrapper, &program);
         // A sandbox may have had a daemon before.
@@ -86,6 +95,9 @@ impl Launch {
             command.uid(uid).gid(uid);
         }
         let process = Process::spawn(command, Input::Nothing).expect("start usherd");
+        if let Some(span) = killed_after {
+            process.kill_after(span);
+        }
         let notify = Notify::listen(socket, address, process.state());
         let usherd = Usherd { process, notify, sandbox };
         usherd.take_snapshot();
