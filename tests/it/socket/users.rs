@@ -183,6 +183,6 @@ fn a_link_that_another_user_planted_on_the_way_is_not_followed() {
         sandbox.set_env("USHER_SOCKET", shared.join(place).to_str().unwrap());
         let said = sandbox.usherd(&[]).expect_code(78).stderr;
         assert!(said.contains(link.to_str().unwrap()), "{said}");
-        assert!(!ours.join("usher.sock").exists() && !ours.join("usher/usher.sock").exists());
+        assert_eq!(fs::read_dir(&ours).unwrap().count(), 0, "it made something there");
     }
 }
