@@ -170,7 +170,7 @@ fn a_configuration_may_be_a_symbolic_link() {
 }
 
 /// A daemon with a good profile and `other`, whose secret is the file at this path.
-fn with_other(make: impl FnOnce(&Sandbox, &FakeIdp) -> PathBuf) -> World {
+pub(crate) fn with_other(make: impl FnOnce(&Sandbox, &FakeIdp) -> PathBuf) -> World {
     World::with(FakeIdp::builder(), |sandbox, ca, idp| {
         let good = frontdoor(sandbox, ca, idp, "");
         let place = format!("{}", sandbox.dir().join("secrets/frontdoor").display());
@@ -181,7 +181,7 @@ fn with_other(make: impl FnOnce(&Sandbox, &FakeIdp) -> PathBuf) -> World {
 }
 
 /// Only `other` suffers, and everybody is told why.
-fn suffers_alone(world: &World, words: &[&str]) {
+pub(crate) fn suffers_alone(world: &World, words: &[&str]) {
     let error = refusal(&world.usherd, &["other", "--timeout", "10s"], 78);
     assert_eq!(error["reason"], "SECRET_UNAVAILABLE");
     contains_all(error["message"].as_str().unwrap(), words);

@@ -7,25 +7,19 @@
     reason = "a panic is the failure of the test"
 )]
 
+pub(crate) mod race;
+mod users;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
-    os::unix::{
-        fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
-        net::{UnixListener, UnixStream},
-        process::CommandExt as _,
-    },
+    os::unix::fs::{MetadataExt as _, symlink},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
 };
 
-use usher_testkit::{PATIENCE, idp::FakeIdp, sandbox::Sandbox, usherd::Usherd};
+use usher_testkit::{sandbox::Sandbox, usherd::Usherd};
 
-use crate::support::{World, facts, frontdoor, is_root, refusal, sandbox};
-
-/// Somebody else.
-const NOBODY: u32 = 65_534;
+use crate::support::{World, facts, refusal, sandbox};
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
@@ -122,6 +116,59 @@ fn a_relative_path_is_refused_by_both() {
 }
 
 #[test]
+fn an_abstract_socket_which_anybody_could_use_is_no_place() {
+    let sandbox = bare();
+    for name in ["@usher", "@/run/usher.sock"] {
+        sandbox.set_env("USHER_SOCKET", name);
+        for output in [sandbox.usherd(&[]), sandbox.usher(&["status"])] {
+            let said = output.expect_code(78).stderr;
+            assert!(said.contains(&format!("USHER_SOCKET is {name}")) && said.contains("absolute"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn without_a_runtime_directory_it_lies_in_the_state_directory_and_never_in_tmp() {
+    let uid = nix::unistd::geteuid();
+    let state = |sandbox: &Sandbox| sandbox.dir().join("state/usher/run/usher.sock");
+    for runtime in [None, Some(""), Some("relative/run"), Some("./run")] {
+        let sandbox = bare();
+        match runtime {
+            Some(runtime) => sandbox.set_env("XDG_RUNTIME_DIR", runtime),
+            None => sandbox.remove_env("XDG_RUNTIME_DIR"),
+        }
+        fs::create_dir(sandbox.dir().join("tmp")).unwrap();
+        sandbox.set_env("TMPDIR", sandbox.dir().join("tmp").to_str().unwrap());
+        if fs::metadata(format!("/run/user/{uid}")).is_ok_and(|meta| meta.uid() == uid.as_raw()) {
+            // The user's own, where the user's own daemon may be: only looked for, never used here.
+            let place = format!("/run/user/{uid}/usher/usher.sock");
+            assert_eq!(sandbox.socket(), Path::new(&place));
+            continue;
+        }
+        let said = sandbox.usher(&["token", "x"]).expect_code(69).stderr;
+        assert!(said.contains(state(&sandbox).to_str().unwrap()), "{said}");
+        let usherd = sandbox.start();
+        serves(&usherd);
+        assert!(state(&sandbox).exists());
+        assert_eq!(mode(state(&sandbox).parent().unwrap()), 0o700);
+        assert_eq!(fs::read_dir(sandbox.dir().join("tmp")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_runtime_directory_that_is_none_is_told_by_both() {
+    let sandbox = bare();
+    let file = sandbox.file("no-directory", "precious");
+    sandbox.set_env("XDG_RUNTIME_DIR", file.to_str().unwrap());
+    for output in [sandbox.usherd(&[]), sandbox.usher(&["status"])] {
+        assert!(!output.status.success());
+        assert!(output.stderr.contains(file.to_str().unwrap()), "{}", output.stderr);
+    }
+    assert!(!sandbox.dir().join("state/usher").exists(), "it went elsewhere");
+    assert_eq!(fs::read_to_string(file).unwrap(), "precious");
+}
+
+#[test]
 fn after_a_kill_the_stale_socket_is_replaced() {
     let world = World::new("");
     facts(&world.usherd, &["frontdoor"]);
@@ -166,6 +213,10 @@ fn what_is_no_socket_is_left_alone() {
         assert_eq!(fs::read_link(&socket).unwrap(), leads_to);
     }
     assert_eq!(fs::read_to_string(target).unwrap(), "precious");
+    fs::remove_file(&socket).unwrap();
+    let inside = sandbox.file("run/usher/usher.sock/inside", "precious");
+    refused();
+    assert_eq!(fs::read_to_string(inside).unwrap(), "precious");
 }
 
 #[test]
@@ -195,122 +246,4 @@ fn without_a_daemon_usher_says_how_to_start_one() {
     {
         assert!(said.contains(word), "no {word} in: {said}");
     }
-}
-
-/// Opens the way to the daemon's socket to everybody, as a careless administrator might.
-fn open_up(usherd: &Usherd) {
-    let socket = usherd.socket();
-    for directory in [usherd.dir(), socket.parent().unwrap().parent().unwrap(), socket.parent().unwrap()] {
-        usherd.chmod(directory, 0o711);
-    }
-    usherd.chmod(&socket, 0o666);
-}
-
-#[test]
-fn another_user_gets_no_token_and_the_owner_still_does() {
-    if !is_root("another user's `usher token`") {
-        return;
-    }
-    let world = World::new("");
-    let usherd = &world.usherd;
-    open_up(usherd);
-    // Where everybody can run it.
-    let program = usherd.dir().join("usher");
-    fs::copy(env!("CARGO_BIN_EXE_usher"), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new(program)
-        .args(["token", "frontdoor"])
-        .env_clear()
-        .env("USHER_SOCKET", usherd.socket())
-        .env("USHER_SERVER_UID", "0")
-        .current_dir("/")
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .output()
-        .unwrap();
-    usherd.leaks().note("another user's stdout", &output.stdout);
-    usherd.leaks().note("another user's stderr", &output.stderr);
-    assert_eq!(output.status.code(), Some(69), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.stdout, b"");
-    usherd.wait_for_log("connection refused: not the owner peer=uid 65534", PATIENCE);
-    assert_eq!(world.idp.token_requests(), 0);
-    facts(usherd, &["frontdoor"]);
-}
-
-/// Not a test of its own: this binary as another user, started by [`as_nobody`].
-#[test]
-fn stand_in() {
-    let Some(path) = std::env::var_os("STAND_IN_PATH") else { return };
-    let mut stream = if std::env::var_os("STAND_IN_LISTENS").is_some() {
-        let listener = UnixListener::bind(path).unwrap();
-        eprintln!("listening");
-        listener.accept().unwrap().0
-    } else {
-        UnixStream::connect(path).unwrap()
-    };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut bytes = Vec::new();
-    // A reset is as good as an end.
-    let _ = stream.read_to_end(&mut bytes);
-    eprintln!("read {} bytes", bytes.len());
-}
-
-/// This binary again, as another user, wherever it lies.
-fn as_nobody(path: &Path, listens: bool) -> (Child, impl Iterator<Item = String> + use<>) {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["--exact", "socket::stand_in", "--nocapture"]).env("STAND_IN_PATH", path);
-    if listens {
-        command.env("STAND_IN_LISTENS", "1");
-    }
-    command.current_dir("/").uid(NOBODY).gid(NOBODY).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    (child, lines)
-}
-
-#[test]
-fn another_user_is_hung_up_on_before_a_byte_is_exchanged() {
-    if !is_root("another user's connection") {
-        return;
-    }
-    let usherd = bare().start();
-    // The owner is greeted, with HTTP/2's SETTINGS.
-    let mut byte = [0];
-    let mut own = UnixStream::connect(usherd.socket()).unwrap();
-    own.set_read_timeout(Some(PATIENCE)).unwrap();
-    own.read_exact(&mut byte).unwrap();
-    drop(own);
-    open_up(&usherd);
-    let (mut child, mut lines) = as_nobody(&usherd.socket(), false);
-    assert_eq!(lines.next().as_deref(), Some("read 0 bytes"));
-    assert!(child.wait().unwrap().success());
-    usherd.wait_for_log("connection refused: not the owner peer=uid 65534", PATIENCE);
-    serves(&usherd);
-}
-
-#[test]
-fn usher_sends_nothing_to_a_server_of_another_user() {
-    if !is_root("a server of another user") {
-        return;
-    }
-    let (ca, sandbox) = (usher_testkit::ca::Ca::new(), sandbox());
-    let idp = FakeIdp::start(&ca);
-    sandbox.config(&frontdoor(&sandbox, &ca, &idp, ""));
-    sandbox.chmod(sandbox.dir(), 0o711);
-    let place = sandbox.dir().join("theirs");
-    fs::create_dir(&place).unwrap();
-    chown(&place, Some(NOBODY), Some(NOBODY)).unwrap();
-    let socket = place.join("usher.sock");
-    let (mut child, mut lines) = as_nobody(&socket, true);
-    assert_eq!(lines.next().as_deref(), Some("listening"));
-    let output = sandbox
-        .command(&["token", "frontdoor", "--json"])
-        .env("USHER_SOCKET", socket.to_str().unwrap())
-        .run()
-        .expect_code(77);
-    let told: serde_json::Value = serde_json::from_str(&output.stderr).unwrap();
-    assert_eq!(told["error"]["reason"], "FOREIGN_SERVER");
-    assert!(output.stderr.contains("served by uid 65534, not by uid 0"), "{}", output.stderr);
-    assert_eq!(lines.next().as_deref(), Some("read 0 bytes"));
-    assert!(child.wait().unwrap().success());
 }

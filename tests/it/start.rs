@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is the failure of the test")]
 
+mod activated;
+
 use std::{
     fs,
     os::unix::{

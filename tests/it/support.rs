@@ -1,5 +1,9 @@
 //! What several modules need.
 
+pub(crate) mod health;
+pub(crate) mod random;
+pub(crate) mod users;
+
 use usher_testkit::{ca::Ca, idp::FakeIdp, sandbox::Sandbox};
 
 /// An empty home with this build's binaries.

@@ -1,5 +1,7 @@
 //! The signals that steer the daemon, and whatever else ends it.
 
+use std::time::Duration;
+
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
@@ -7,6 +9,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::Configuration;
+
+/// Between two reloads by SIGHUP: whatever sends a thousand of them in a second must not have the daemon do
+/// nothing else.
+const RELOAD_PAUSE: Duration = Duration::from_millis(100);
 
 /// The signals that the daemon listens to.
 pub struct Signals {
@@ -25,7 +31,7 @@ impl Signals {
         })
     }
 
-    /// Reloads on SIGHUP, once for those that come while a reload is going on. Ends with SIGTERM or SIGINT,
+    /// Reloads on SIGHUP, once for all that come during a reload or shortly after it. Ends with SIGTERM or SIGINT,
     /// with an order to stop, or when the socket is `lost`.
     pub async fn until_shutdown(mut self, configuration: &Configuration, lost: impl Future<Output = ()>) {
         let asked = Notify::new();
@@ -34,6 +40,8 @@ impl Signals {
                 asked.notified().await;
                 // A broken configuration is in the log and in `usher status`.
                 let _ = configuration.reload().await;
+                // The next one stands for all that ask until then.
+                tokio::time::sleep(RELOAD_PAUSE).await;
             }
         };
         tokio::pin!(reloads, lost);

@@ -121,7 +121,8 @@ pub fn read(path: &Path, readers: Readers, max: u64) -> Result<Vec<u8>, TrustErr
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(&real)
-        .map_err(failed)?;
+        // Where a link leads to what is not there, it is told what that is.
+        .map_err(|source| TrustError::Io { path: real.clone(), source })?;
     let meta = file.metadata().map_err(failed)?;
     check_file(path, &meta, readers)?;
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len().min(max)).unwrap_or_default() + 1);

@@ -11,6 +11,7 @@ use super::{
     freshness,
     name::SecretTag,
     ports::{ExpiresIn, IssueError, IssueRequest, Issued},
+    queue::Crowded,
     service::{Engine, Shared, issue_error, refused},
 };
 use crate::domain::{
@@ -19,6 +20,9 @@ use crate::domain::{
     time::Moment,
     token::{Scheme, Token},
 };
+
+/// After how long a turn at a crowded IdP may be had.
+const CROWDED_RETRY: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Fetches in a task of its own: no caller who hangs up takes the others' token along.
@@ -39,7 +43,7 @@ impl Engine {
     }
 
     async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
-        let Shared { ports, namer, .. } = &*self.shared;
+        let Shared { ports, namer, queues, .. } = &*self.shared;
         let secret = match ports.secrets.resolve(&grant.client_secret).await {
             Ok(secret) => secret,
             Err(error) => {
@@ -47,6 +51,14 @@ impl Engine {
                 let told = TokenError::Secret { profile: profile.name.clone(), error: error.clone() };
                 let now = ports.clock.now();
                 return entry.failed(takeoff, Cause::Secret(error), now, ports.jitter.unit(), |_| Err(told));
+            }
+        };
+        // After the secret, which may take its time, and before the time from which the token's life counts.
+        let _turn = match queues.turn(grant.token_endpoint.configured()).await {
+            Ok(turn) => turn,
+            Err(crowded) => {
+                warn!(profile = profile.name, %crowded, "token request not sent");
+                return entry.grounded(takeoff, Err(crowd(profile, crowded)));
             }
         };
         let tag = namer.tag(&secret);
@@ -130,6 +142,15 @@ impl Engine {
             lifetime: length.map(|length| freshness::lifetime(requested_at, length, jitter)),
             replaces,
         }
+    }
+}
+
+/// What a caller is told where too many ask the same IdP.
+fn crowd(profile: &Profile, crowded: Crowded) -> TokenError {
+    TokenError::RateLimited {
+        profile: profile.name.clone(),
+        why: crowded.to_string(),
+        retry_in: CROWDED_RETRY,
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`fetch`]: from the secret to the cache
 //! - [`entry`]: one key's state, changed under one short lock
 //! - [`flight`]: one fetch that any number of callers wait for
+//! - [`queue`]: how many requests one IdP gets at a time
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
 //! - [`select`]: which profile a request means
@@ -26,6 +27,7 @@ pub mod flight;
 pub mod freshness;
 pub mod name;
 pub mod ports;
+pub mod queue;
 pub mod secrets;
 pub mod select;
 pub mod service;

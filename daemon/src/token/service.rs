@@ -13,6 +13,7 @@ use super::{
     flight::Outcome,
     name::{Namer, SecretTag},
     ports::{Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
+    queue::Queues,
     secrets,
     select::select,
     static_token,
@@ -101,13 +102,21 @@ pub struct Engine {
 pub(super) struct Shared {
     pub(super) ports: Ports,
     pub(super) namer: Namer,
+    pub(super) queues: Queues,
     directory: ArcSwap<Directory>,
 }
 
 impl Engine {
     /// An engine without profiles.
     pub fn new(ports: Ports, namer: Namer) -> Self {
-        Self { shared: Arc::new(Shared { ports, namer, directory: ArcSwap::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                ports,
+                namer,
+                queues: Queues::default(),
+                directory: ArcSwap::default(),
+            }),
+        }
     }
 
     /// Takes new profiles as a whole. Profiles that did not change keep their tokens; fetches for those that

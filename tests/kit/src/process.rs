@@ -120,6 +120,21 @@ impl Process {
         });
     }
 
+    /// Kills it after that time, unless it has ended by then.
+    pub(crate) fn kill_after(&self, span: Duration) {
+        let (pid, state) = (self.pid, Arc::clone(&self.state));
+        thread::spawn(move || {
+            // A moment, not a wait for anything.
+            thread::sleep(span);
+            // Under the lock, as in `signal`.
+            state.read(|state| {
+                if state.exit.is_none() {
+                    signal::kill(pid, Signal::SIGKILL).expect("kill a child");
+                }
+            });
+        });
+    }
+
     pub(crate) fn wait_exit(&self, timeout: Duration) -> Option<ExitStatus> {
         self.state.wait(timeout, State::exit)
     }

@@ -175,29 +175,30 @@ impl Sandbox {
     }
 
     pub(crate) fn usherd_command(&self) -> Command {
-        self.usherd_command_under(&[])
+        self.usherd_command_by(&[], &self.0.usherd)
     }
 
-    /// As the last arguments of another program.
-    pub(crate) fn usherd_command_under(&self, wrapper: &[&str]) -> Command {
+    /// usherd from this file, started by a program that executes the rest of its arguments: strace, say.
+    pub(crate) fn usherd_command_by(&self, wrapper: &[String], usherd: &Path) -> Command {
         let env = self.env();
-        let mut command = match wrapper {
-            [] => Command::new(&self.0.usherd),
-            [program, args @ ..] => {
-                let mut command = Command::new(program);
-                command.args(args).arg(&self.0.usherd);
-                command
-            }
-        };
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([usherd.as_os_str()]);
+        let mut command = Command::new(words.next().expect("usherd at least"));
+        command.args(words);
         command.env_clear().envs(&env.both).envs(&env.daemon).envs(coverage()).current_dir(self.dir());
         command
     }
 
-    pub(crate) fn usher_path(&self) -> &Path {
+    pub(crate) fn usherd_path(&self) -> &Path {
+        &self.0.usherd
+    }
+
+    /// The program `usher`.
+    pub fn usher_path(&self) -> &Path {
         &self.0.usher
     }
 
-    pub(crate) fn env_of_usher(&self) -> BTreeMap<String, String> {
+    /// The environment that `usher` gets here.
+    pub fn env_of_usher(&self) -> BTreeMap<String, String> {
         self.env().both.clone()
     }
 

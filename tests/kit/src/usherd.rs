@@ -19,12 +19,14 @@ use usher_proto::client::Connection;
 
 use crate::{
     PATIENCE,
-    process::{Input, Output, Process, State, text},
+    process::{Output, Process, State, text},
     sandbox::Sandbox,
-    vitals,
     watched::Watched,
 };
 
+pub use self::launch::Launch;
+
+mod launch;
 #[cfg(test)]
 mod tests;
 
@@ -65,59 +67,6 @@ impl fmt::Display for StartFailure {
 }
 
 impl std::error::Error for StartFailure {}
-
-impl Sandbox {
-    /// Starts usherd and waits until it is ready; panics with its stderr if it ends instead.
-    pub fn start(&self) -> Usherd {
-        self.try_start(&[]).unwrap_or_else(|failure| panic!("{failure}"))
-    }
-
-    /// Starts usherd with more arguments (`--log-format json`) and waits until it is ready.
-    pub fn try_start(&self, args: &[&str]) -> Result<Usherd, StartFailure> {
-        self.try_start_under(&[], args)
-    }
-
-    /// Starts usherd under another program (`["strace", "-f", …]`, or one that executes it), and waits
-    /// until it is ready.
-    pub fn start_under(&self, wrapper: &[&str]) -> Usherd {
-        self.try_start_under(wrapper, &[]).unwrap_or_else(|failure| panic!("{failure}"))
-    }
-
-    fn try_start_under(&self, wrapper: &[&str], args: &[&str]) -> Result<Usherd, StartFailure> {
-        let mut command = self.usherd_command_under(wrapper);
-        // A sandbox may have had a daemon before.
-        let place = tempfile::Builder::new().prefix("n").tempdir_in(self.dir()).expect("a directory");
-        let address = place.keep().join("notify");
-        let socket = UnixDatagram::bind(&address).expect("bind the notification socket");
-        command.args(["--log-level", "trace"]).args(args).env("NOTIFY_SOCKET", &address);
-        let process = Process::spawn(command, Input::Nothing).expect("start usherd");
-        let notify = Notify::listen(socket, address, process.state());
-        let mut usherd = Usherd { process, child: None, notify, sandbox: self.clone() };
-        usherd.take_snapshot();
-        let ended = usherd.process.state().wait(PATIENCE, |state| match (state.ready, state.exit()) {
-            (_, Some(status)) => Some(Some(status)),
-            (true, None) => Some(None),
-            (false, None) => None,
-        });
-        match ended {
-            Some(None) => {
-                let children = vitals::children(usherd.pid());
-                usherd.child = children.first().filter(|_| !wrapper.is_empty()).copied().map(Pid::from_raw);
-                usherd.take_snapshot();
-                Ok(usherd)
-            }
-            Some(Some(status)) => {
-                let stderr = usherd.process.output(PATIENCE).map(|output| output.stderr).unwrap_or_default();
-                Err(StartFailure { status: Some(status), stderr })
-            }
-            None => {
-                let stderr = usherd.stderr_so_far();
-                usherd.kill();
-                Err(StartFailure { status: None, stderr })
-            }
-        }
-    }
-}
 
 impl Usherd {
     /// The sandbox it runs in, to use after it has stopped.

@@ -28,6 +28,10 @@ pub(super) struct Directory(File);
 impl Directory {
     /// Makes it with mode 0700 if it is not there, and checks it.
     pub(super) fn make(path: &Path) -> Result<Self, ListenError> {
+        // Nothing is made by way of what is not to be trusted: a link of somebody else's, say.
+        if let Some(there) = path.ancestors().find(|there| there.symlink_metadata().is_ok()) {
+            trusted::walk(there)?;
+        }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|source| ListenError::Io { action: "make", path: path.to_owned(), source })?;
         Self::existing(path)

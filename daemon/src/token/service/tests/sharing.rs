@@ -152,3 +152,55 @@ async fn the_keys_of_a_profile_are_bounded_and_none_comes_back_with_a_new_budget
     assert_eq!(slot.entries().len(), 1024, "a key whose requests no longer count made room");
     assert_eq!(world.engine.forget("p").unwrap(), 1024);
 }
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_cold_profiles_ask_their_idp_eight_at_a_time() {
+    let world = World::new();
+    world.engine.apply(&profiles((0..500).map(|number| profile(&format!("p{number}")))));
+    world.idp.hold();
+    let callers: Vec<_> = (0..500)
+        .map(|number| {
+            let world = world.clone();
+            let request = TokenRequest { profile: format!("p{number}"), ..request() };
+            tokio::spawn(async move { world.ask(&request).await })
+        })
+        .collect();
+    world.settle().await;
+    assert_eq!(world.requests(), 8);
+    world.idp.open();
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(world.requests(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_the_queue_has_no_place_for_is_told_at_once() {
+    let world = World::new();
+    world.engine.apply(&profiles((0..1100).map(|number| profile(&format!("p{number}")))));
+    world.idp.hold();
+    let callers: Vec<_> = (0..1100)
+        .map(|number| {
+            let world = world.clone();
+            let request = TokenRequest { profile: format!("p{number}"), ..request() };
+            tokio::spawn(async move { world.ask(&request).await })
+        })
+        .collect();
+    world.settle().await;
+    let refused = callers.iter().filter(|caller| caller.is_finished()).count();
+    assert_eq!(refused, 1100 - 8 - 1024);
+    world.idp.open();
+    let mut told = 0;
+    for caller in callers {
+        if let Err(error) = caller.await.unwrap() {
+            assert!(
+                matches!(&error, TokenError::RateLimited { why, .. } if why.contains("1024 more")),
+                "{error}"
+            );
+            told += 1;
+        }
+    }
+    assert_eq!((told, world.requests()), (refused, 8 + 1024));
+    // Asked again, they have their turn.
+    world.ask(&TokenRequest { profile: "p1099".to_owned(), ..request() }).await.unwrap();
+}
