@@ -136,9 +136,10 @@ impl Error {
             }
             Self::NotEnded { .. } => Some("it ends by itself; nothing has to be done".to_owned()),
             Self::NotStarted { .. } => Some("start it yourself and see what it says: `usherd`".to_owned()),
-            Self::Connect(ConnectError::Protocol { .. }) => {
-                Some("USHER_SOCKET has to name usherd's socket".to_owned())
-            }
+            Self::Connect(ConnectError::BrokenOff { .. }) => Some(
+                "ask again: it may have been ending just now; if it stays so, USHER_SOCKET has to name usherd's socket"
+                    .to_owned(),
+            ),
             Self::Refused(failure) => hint_by_reason(failure),
             Self::Foreign { code: Code::Unimplemented, .. } => {
                 Some("usherd is older than usher: restart it; `usher --version` shows both".to_owned())

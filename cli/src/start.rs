@@ -170,7 +170,7 @@ pub(crate) fn explain(error: Error, caller: &Caller<'_>, socket: &Path) -> Error
     // Whether the connection breaks off before or after the request is a matter of moments.
     let code = match &error {
         Error::Foreign { code, .. } => *code,
-        Error::Connect(ConnectError::Protocol { .. }) => Code::Unavailable,
+        Error::Connect(ConnectError::BrokenOff { .. }) => Code::Unavailable,
         _ => return error,
     };
     if socket == Path::new(SYSTEM_SOCKET) && matches!(code, Code::Unavailable | Code::Unknown) {

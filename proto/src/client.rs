@@ -64,9 +64,9 @@ pub enum ConnectError {
         /// Why.
         source: io::Error,
     },
-    /// What listens there does not speak HTTP/2.
-    #[error("what listens on {} does not speak gRPC", path.display())]
-    Protocol {
+    /// It hung up, ended or was killed as soon as it was connected to.
+    #[error("what listens on {} hung up at once: {source}", path.display())]
+    BrokenOff {
         /// The socket.
         path: PathBuf,
         /// What hyper said.
@@ -94,7 +94,8 @@ impl Connection {
         if found != server_uid && !(found == 0 && path == Path::new(SYSTEM_SOCKET)) {
             return Err(ConnectError::ForeignServer { path: path.to_owned(), found, expected: server_uid });
         }
-        Self::over(stream).await.map_err(|source| ConnectError::Protocol { path: path.to_owned(), source })
+        // Nothing has been heard yet: it is in saying hello that it failed.
+        Self::over(stream).await.map_err(|source| ConnectError::BrokenOff { path: path.to_owned(), source })
     }
 
     /// Over a stream whose other end is known to be usherd.

@@ -15,8 +15,14 @@ use crate::domain::url;
 pub(super) struct Document {
     /// Where each line begins.
     lines: Vec<usize>,
+    /// The lines that begin a table, counted from 1.
+    headers: Vec<usize>,
     found: RefCell<Vec<(Kind, Problem)>>,
 }
+
+/// What the parser says of what is there twice, and what is said of a table that is.
+const DUPLICATE: &str = "duplicate key";
+const DUPLICATE_TABLE: &str = "is a table that is there already, above: write its keys into one";
 
 /// What a problem says about the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,18 +38,46 @@ enum Kind {
 impl Document {
     pub(super) fn new(text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self { lines: iter::once(0).chain(ends).collect(), found: RefCell::default() }
+        let headers = (1..).zip(text.lines()).filter(|(_, line)| line.trim_start().starts_with('['));
+        Self {
+            lines: iter::once(0).chain(ends).collect(),
+            headers: headers.map(|(number, _)| number).collect(),
+            found: RefCell::default(),
+        }
     }
 
     /// Notes what the parser says. Only its message: its own rendering quotes the line, which may hold a
     /// secret.
     pub(super) fn syntax(&self, error: &toml::de::Error) {
-        self.note(Kind::Syntax, error.span(), String::new(), error.message());
+        let Some(line) = error.span().map(|span| self.line(&span)).filter(|_| error.message() == DUPLICATE)
+        else {
+            return self.note(Kind::Syntax, error.span(), String::new(), error.message());
+        };
+        // The parser complains of every line of a table that is there twice. It is the table that is.
+        let table = self.headers.iter().rev().find(|header| **header <= line);
+        let of_table = |(_, problem): &(Kind, Problem)| {
+            problem.message == DUPLICATE_TABLE && problem.line.as_ref() == table
+        };
+        if table == Some(&line) {
+            self.note(Kind::Syntax, error.span(), String::new(), DUPLICATE_TABLE);
+        } else if !self.found.borrow().iter().any(of_table) {
+            self.note(
+                Kind::Syntax,
+                error.span(),
+                String::new(),
+                "is a key that this table has already, above",
+            );
+        }
+    }
+
+    /// The line of a place, counted from 1.
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.lines.partition_point(|begin| *begin <= span.start)
     }
 
     /// Notes a problem at a place in the text.
     fn note(&self, kind: Kind, span: Option<Range<usize>>, key: String, message: impl Into<String>) {
-        let line = span.map(|span| self.lines.partition_point(|begin| *begin <= span.start));
+        let line = span.map(|span| self.line(&span));
         let problem = (kind, Problem { line, key, message: message.into() });
         // A preset's variable may be asked for more than once.
         if !self.is_full() && !self.found.borrow().contains(&problem) {

@@ -241,3 +241,14 @@ fn what_is_no_setting_is_told_with_its_line() {
         assert!(problems.contains(words), "{problems}");
     }
 }
+
+#[test]
+fn what_is_there_twice_is_told_once() {
+    let profile = "[profile.a]\npreset = \"oauth2\"\ntoken_url = \"https://idp.example.com/t\"\nclient_id = \"id\"\n\
+                   client_secret = { env = \"A\" }\n";
+    let told = problems(&format!("{profile}{profile}"));
+    assert!(told.contains("line 6: is a table that is there already, above"), "{told}");
+    assert_eq!(told.matches("line ").count(), 1, "{told}");
+    let again = problems(&format!("{profile}client_id = \"other\"\n"));
+    assert!(again.contains("line 6: is a key that this table has already, above"), "{again}");
+}
