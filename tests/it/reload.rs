@@ -66,7 +66,11 @@ fn sighup_takes_no_configuration_that_is_broken_and_says_which_and_where() {
     let cases: &[Broken] = &[
         ("syntax error", Box::new(write("[profile.frontdoor\n".to_owned())), &["line 1"]),
         ("unknown key", Box::new(write(format!("colour = 1\n{good}"))), &["line 1: colour: is not a key"]),
-        ("the same profile twice", Box::new(write(format!("{good}{good}"))), &[&second, "duplicate key"]),
+        (
+            "the same profile twice",
+            Box::new(write(format!("{good}{good}"))),
+            &[&second, "a table that is there already"],
+        ),
         ("no UTF-8", Box::new(|path, _| fs::write(path, b"# \xff\n").unwrap()), &["not UTF-8"]),
         ("missing", Box::new(|path, _| fs::remove_file(path).unwrap()), &["No such file"]),
         ("for all to write", Box::new(|path, _| usherd.chmod(path, 0o666)), &["mode 0666", "chmod go-w"]),

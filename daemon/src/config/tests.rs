@@ -121,7 +121,7 @@ fn a_syntax_error_names_its_line_and_quotes_nothing() {
     assert!(report.contains("line 3: "), "{report}");
     assert!(!report.contains("CANARY"), "{report}");
     let report = problems("[profile.a]\nclient_id = \"x\"\nclient_id = \"CANARY\"\n");
-    assert!(report.contains("line 3: duplicate key"), "{report}");
+    assert!(report.contains("line 3: is a key that this table has already"), "{report}");
     assert!(!report.contains("CANARY"), "{report}");
 }
 
