@@ -41,7 +41,7 @@ impl Baseline {
             facts(usherd, &[profile]);
             begun.elapsed()
         });
-        let took = took.min().unwrap();
+        let took = took.min().unwrap_or(Duration::MAX);
         assert!(took < ANSWERS, "a good call took {took:?}");
         let begun = Instant::now();
         loop {
