@@ -11,8 +11,10 @@ const MAX_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Reads them. What is wrong is noted, and has its default here.
 pub(super) fn read(root: &Section<'_>, context: &Context) -> Settings {
     let default = Settings::default();
+    let (allowed_users, unknown_users) = allowed_users(root, context);
     Settings {
-        allowed_users: allowed_users(root, context),
+        allowed_users,
+        unknown_users,
         shutdown_timeout: root
             .string("shutdown_timeout")
             .and_then(|text| shutdown_timeout(root, &text))
@@ -21,16 +23,18 @@ pub(super) fn read(root: &Section<'_>, context: &Context) -> Settings {
     }
 }
 
-fn allowed_users(root: &Section<'_>, context: &Context) -> BTreeSet<u32> {
-    let uid = |user: String| {
+/// The uids, and the names that have none: the account was deleted, or the directory that knows it cannot be asked
+/// now. That must not keep the daemon from starting, and so from serving the others.
+fn allowed_users(root: &Section<'_>, context: &Context) -> (BTreeSet<u32>, Vec<String>) {
+    let (mut known, mut unknown) = (BTreeSet::new(), Vec::new());
+    for user in root.words("allowed_users").unwrap_or_default() {
         // No name is a number (useradd(8)).
-        let uid = user.parse().ok().or_else(|| (context.uid_of)(&user));
-        if uid.is_none() {
-            root.problem("allowed_users", format!("there is no user {user:?} on this system"));
+        match user.parse().ok().or_else(|| (context.uid_of)(&user)) {
+            Some(uid) => drop(known.insert(uid)),
+            None => unknown.push(user),
         }
-        uid
-    };
-    root.words("allowed_users").unwrap_or_default().into_iter().filter_map(uid).collect()
+    }
+    (known, unknown)
 }
 
 fn shutdown_timeout(root: &Section<'_>, text: &str) -> Option<Duration> {

@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 pub struct Settings {
     /// The other users, by uid, who may ask for tokens.
     pub allowed_users: BTreeSet<u32>,
+    /// Those of the list whom the system does not know. They let nobody in.
+    pub unknown_users: Vec<String>,
     /// How long calls may still take after the shutdown began.
     pub shutdown_timeout: Duration,
     /// When the daemon ends by itself; none: the file does not say.
@@ -29,6 +31,11 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { allowed_users: BTreeSet::new(), shutdown_timeout: Self::SHUTDOWN_TIMEOUT, idle_exit: None }
+        Self {
+            allowed_users: BTreeSet::new(),
+            unknown_users: Vec::new(),
+            shutdown_timeout: Self::SHUTDOWN_TIMEOUT,
+            idle_exit: None,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -125,7 +126,11 @@ fn build(settings: &Settings, certificates: &[u8]) -> Result<Client, IssueError>
         // In place of the system's: a private CA is named to be the only one that counts.
         builder = builder.tls_certs_only(bundle);
     }
-    builder.build().map_err(|error| unusable(format!("the HTTP client cannot be set up: {error}")))
+    builder.build().map_err(|error| {
+        // Its own words are "builder error".
+        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        unusable(format!("the HTTP client cannot be set up: {cause}"))
+    })
 }
 
 fn unusable(message: String) -> IssueError {

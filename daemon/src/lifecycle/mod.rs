@@ -73,6 +73,7 @@ impl Configuration {
     /// From now on this holds.
     fn enforce(&self, profiles: &Profiles) -> Changes {
         self.policy.allow(&profiles.settings.allowed_users);
+        warn_of_users(&profiles.settings);
         let changes = self.engine.apply(profiles);
         let (settings, loaded_at) = (profiles.settings.clone(), self.engine.now().wall);
         *self.state() = State { settings, loaded_at, error: None };
@@ -131,6 +132,16 @@ impl Control for Configuration {
             config_loaded_at: state.loaded_at,
             config_error: state.error.clone(),
         }
+    }
+}
+
+/// Whoever is not known is not let in.
+pub(crate) fn warn_of_users(settings: &Settings) {
+    for user in &settings.unknown_users {
+        warn!(
+            user,
+            "allowed_users names a user whom this system does not know (now): nobody is let in for that"
+        );
     }
 }
 

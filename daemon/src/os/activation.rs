@@ -19,7 +19,7 @@ use nix::{
     sys::socket::{SockType, UnixAddr, getsockname, getsockopt, sockopt},
 };
 
-use super::listener::Listener;
+use super::listener::HandedOver;
 
 /// The first descriptor that is handed over (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -63,12 +63,10 @@ impl ActivationError {
 /// No other thread may run, as the environment is changed (environ(7)), and nothing may have been opened yet:
 /// a descriptor that is not handed over has to be a closed one.
 #[expect(unsafe_code, reason = "the environment is changed, and a number becomes a descriptor")]
-pub unsafe fn take() -> Result<Option<Listener>, ActivationError> {
+pub unsafe fn take() -> Result<Option<HandedOver>, ActivationError> {
     let values = VARIABLES.map(env::var_os);
-    for name in VARIABLES {
-        // SAFETY: single-threaded, by this function's contract.
-        unsafe { env::remove_var(name) };
-    }
+    // SAFETY: by this function's contract.
+    unsafe { forget() };
     if values.iter().all(Option::is_none) {
         return Ok(None);
     }
@@ -84,8 +82,20 @@ pub unsafe fn take() -> Result<Option<Listener>, ActivationError> {
     // SAFETY: it is open, and nobody else's: it came with the process, and the variables that name it are gone.
     let descriptor = unsafe { OwnedFd::from_raw_fd(FIRST) };
     let path = path_of(&descriptor)?;
-    let listener = Listener::handed_over(UnixListener::from(descriptor), path);
-    listener.map(Some).map_err(|error| ActivationError::unit(format!("cannot set the socket up: {error}")))
+    Ok(Some(HandedOver { socket: UnixListener::from(descriptor), path }))
+}
+
+/// Takes away the variables, which are meant for somebody else.
+///
+/// # Safety
+///
+/// No other thread may run, as the environment is changed (environ(7)).
+#[expect(unsafe_code, reason = "the environment is changed")]
+pub unsafe fn forget() {
+    for name in VARIABLES {
+        // SAFETY: single-threaded, by this function's contract.
+        unsafe { env::remove_var(name) };
+    }
 }
 
 /// Checks `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` for process `pid`.

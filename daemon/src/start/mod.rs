@@ -36,7 +36,7 @@ use crate::{
     lifecycle,
     os::{
         self,
-        listener::{ListenError, Listener},
+        listener::{HandedOver, ListenError, Listener},
     },
     secret::Sources,
     token::secrets::unreadable,
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     // Up to the log there is one thread, as taking secrets out of the environment needs.
     let begun = detach(&args).and_then(|origin| match begin(&args) {
         Ok(begun) => Ok((origin, begun)),
-        Err(failure) => Err(tell(origin.starter, failure)),
+        Err(failure) => Err(origin.fail(failure)),
     });
     let _writes_what_waits = logs::begin(args.log_format, args.log_level);
     let ended = begun.and_then(|(origin, begun)| {
@@ -116,20 +116,25 @@ impl From<ListenError> for Failure {
     }
 }
 
-/// Tells whoever waits for the start that it failed.
-fn tell(starter: Option<Starter>, failure: Failure) -> Failure {
-    if let Some(starter) = starter {
-        starter.failed(&failure.message);
-    }
-    failure
-}
-
 /// What whoever started this process left to it.
 struct Origin {
     /// Waits to be told how the start went.
     starter: Option<Starter>,
     /// A socket, by socket activation.
-    listener: Option<Listener>,
+    handed_over: Option<HandedOver>,
+}
+
+impl Origin {
+    /// Tells whoever waits for the start that it failed, and nobody else waits.
+    fn fail(self, failure: Failure) -> Failure {
+        if let Some(starter) = self.starter {
+            starter.failed(&failure.message);
+        }
+        if let Some(handed_over) = self.handed_over {
+            handed_over.turn_away();
+        }
+        failure
+    }
 }
 
 /// Before anything is opened that could land on a descriptor of others, and before anybody knows our pid.
@@ -144,12 +149,20 @@ fn detach(args: &Args) -> Result<Origin, Failure> {
         let starter = os::detach::close_inherited().and_then(|()| background::leave());
         let starter =
             starter.map_err(|error| Failure::system(format!("cannot go into the background: {error}")))?;
-        return Ok(Origin { starter: Some(starter), listener: None });
+        return Ok(Origin { starter: Some(starter), handed_over: None });
     }
-    #[expect(unsafe_code, reason = "the environment is changed")]
     // SAFETY: no thread has been started yet, and nothing opened but standard descriptors.
-    let handed_over = unsafe { os::activation::take() };
-    Ok(Origin { starter: None, listener: handed_over.map_err(Failure::config)? })
+    #[expect(unsafe_code, reason = "the environment is changed")]
+    let handed_over = unsafe {
+        if args.once || args.check_config {
+            // They may be meant for a service of which this is a job.
+            os::activation::forget();
+            Ok(None)
+        } else {
+            os::activation::take()
+        }
+    };
+    Ok(Origin { starter: None, handed_over: handed_over.map_err(Failure::config)? })
 }
 
 /// What is known before anything is served.
@@ -187,13 +200,16 @@ impl Begun {
 
 /// The daemon.
 fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
-    let Origin { starter, listener } = origin;
+    let Origin { starter, handed_over } = origin;
+    let listener = match handed_over {
+        Some(handed_over) => Listener::handed_over(handed_over).map_err(Failure::from),
+        None => bind(),
+    };
     let prepared = listener
-        .map_or_else(bind, Ok)
         .and_then(|listener| Ok((listener, os::harden::raise_descriptor_limit().map_err(Failure::system)?)));
     let (listener, descriptors) = match prepared {
         Ok(prepared) => prepared,
-        Err(failure) => return Err(tell(starter, failure)),
+        Err(failure) => return Err(Origin { starter, handed_over: None }.fail(failure)),
     };
     // The rest is for the log, files, and connections to IdPs.
     let connections = usize::try_from(descriptors.saturating_sub(64)).unwrap_or(usize::MAX).clamp(1, 8192);
@@ -232,6 +248,7 @@ fn check(begun: Begun) -> Result<(), Failure> {
     let Begun { place, profiles, environment, .. } = begun;
     let sources = Sources::new(environment, std::env::var_os("CREDENTIALS_DIRECTORY"));
     let count = profiles.by_name.len();
+    lifecycle::warn_of_users(&profiles.settings);
     let unreadable = unreadable(&sources, profiles.by_name.into_values(), SECRETS_PATIENCE);
     for (profile, error) in block_on(unreadable)? {
         warn!(profile, %error, "secret unavailable");

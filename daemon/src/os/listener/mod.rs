@@ -16,6 +16,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{
@@ -25,6 +26,12 @@ use nix::{
 
 use self::directory::Directory;
 use super::trusted::TrustError;
+
+/// How long an usherd that has lost its path may still serve the calls that it has: a little longer than its
+/// `shutdown_timeout` is by default.
+const MAKES_WAY: Duration = Duration::from_secs(6);
+/// How often it is looked whether it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Why there is no socket to listen on.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +73,16 @@ pub enum ListenError {
         /// The other daemon, if it told.
         pid: Option<u32>,
     },
+    /// The service manager's socket is not where callers look.
+    #[error(
+        "nobody can find the socket that systemd handed over: there is nothing at {}; \
+         `systemctl --user restart usherd.socket` makes it again (without --user for the machine's)",
+        path.display()
+    )]
+    Orphaned {
+        /// The socket.
+        path: PathBuf,
+    },
     /// Something that is no socket lies there. It is left as it is.
     #[error("{} is not a socket; it is left as it is: move it away, or set USHER_SOCKET", path.display())]
     NotASocket {
@@ -98,7 +115,24 @@ enum Owner {
     /// We: this inode in this directory.
     Us(Directory, Inode),
     /// The service manager, which listens on it when we are gone.
-    ServiceManager(Option<Inode>),
+    ServiceManager(Inode),
+}
+
+/// A socket that the service manager made.
+#[derive(Debug)]
+pub struct HandedOver {
+    pub(super) socket: UnixListener,
+    pub(super) path: PathBuf,
+}
+
+impl HandedOver {
+    /// Hangs up on those who wait in the queue, as they would wait for nothing: each of them would have the service
+    /// manager start us again.
+    pub fn turn_away(self) {
+        if self.socket.set_nonblocking(true).is_ok() {
+            std::iter::from_fn(|| self.socket.accept().ok()).for_each(drop);
+        }
+    }
 }
 
 /// What a path leads to: its device and its number there.
@@ -124,14 +158,25 @@ impl Listener {
         })
     }
 
-    /// Takes over a socket that listens at `path` already.
-    pub(super) fn handed_over(socket: UnixListener, path: PathBuf) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        // So that an usherd started by hand says who serves here. Where the directory is not ours there is none.
-        let lock = Directory::existing(path.parent().unwrap_or(Path::new("/")))
-            .and_then(|directory| directory.lock(&path));
-        let owner = Owner::ServiceManager(inode(&path).ok());
-        Ok(Self { socket, place: Place { path, owner, _lock: lock.ok() } })
+    /// Takes over a socket that listens at `path` already. Waits a while for an usherd that had the path before
+    /// to finish its calls.
+    pub fn handed_over(handed: HandedOver) -> Result<Self, ListenError> {
+        let HandedOver { socket, path } = handed;
+        let found = inode(&path).map_err(|_| ListenError::Orphaned { path: path.clone() })?;
+        let io = |source| ListenError::Io { action: "set up", path: path.clone(), source };
+        socket.set_nonblocking(true).map_err(io)?;
+        // Where the directory is not ours, nobody else of ours can serve there either.
+        let directory = Directory::existing(path.parent().unwrap_or(Path::new("/"))).ok();
+        let mut looks =
+            (0..MAKES_WAY.as_millis() / LOOK_EVERY.as_millis()).map(|_| std::thread::sleep(LOOK_EVERY));
+        let lock = loop {
+            match directory.as_ref().map(|directory| directory.lock(&path)) {
+                Some(Err(ListenError::Occupied { .. })) if looks.next().is_some() => {}
+                Some(lock) => break Some(lock?),
+                None => break None,
+            }
+        };
+        Ok(Self { socket, place: Place { path, owner: Owner::ServiceManager(found), _lock: lock } })
     }
 }
 
@@ -143,7 +188,7 @@ impl Place {
 
     /// Whether the path still leads to our socket.
     pub fn is_ours(&self) -> bool {
-        let (Owner::Us(_, ours) | Owner::ServiceManager(Some(ours))) = &self.owner else { return true };
+        let (Owner::Us(_, ours) | Owner::ServiceManager(ours)) = &self.owner;
         inode(&self.path).is_ok_and(|found| found == *ours)
     }
 

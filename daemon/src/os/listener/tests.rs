@@ -2,6 +2,7 @@
 
 use std::{
     fs::DirBuilder,
+    io::Read as _,
     os::unix::fs::{DirBuilderExt as _, symlink},
 };
 
@@ -72,13 +73,17 @@ fn a_socket_that_was_handed_over_is_left_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("usher.sock");
     let managers = UnixListener::bind(&path).unwrap();
-    let listener = Listener::handed_over(managers.try_clone().unwrap(), path.clone()).unwrap();
+    let handed = || HandedOver { socket: managers.try_clone().unwrap(), path: path.clone() };
+    let listener = Listener::handed_over(handed()).unwrap();
     let waiting = UnixStream::connect(&path).unwrap();
     assert!(listener.place.close(&listener.socket).is_empty(), "its callers wait for the next usherd");
     drop(listener);
     assert!(path.exists());
-    assert!(managers.accept().is_ok());
-    drop(waiting);
+    handed().turn_away();
+    assert_eq!((&waiting).read(&mut [0]).unwrap(), 0, "it was hung up on");
+    fs::remove_file(&path).unwrap();
+    let error = Listener::handed_over(handed()).unwrap_err();
+    assert!(matches!(error, ListenError::Orphaned { .. }), "{error}");
 }
 
 #[test]
