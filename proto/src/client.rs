@@ -147,7 +147,13 @@ async fn connect(path: &Path) -> Result<UnixStream, ConnectError> {
                 pause = (pause * 2).min(Duration::from_millis(50));
             }
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+                // Reset: it was killed with us in its queue, and nothing was said yet.
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::ConnectionReset
+                ) =>
             {
                 return Err(ConnectError::NotRunning { path: path.to_owned() });
             }

@@ -135,3 +135,29 @@ fn calls_that_take_too_long_are_broken_off_at_the_end() {
     assert!(!call.wait().status.success());
     gate.release();
 }
+
+#[test]
+fn another_idle_exit_counts_from_a_sighup_on_although_nobody_calls() {
+    let world = with_setting("idle_exit = \"never\"", 3600);
+    let config = fs::read_to_string(world.usherd.config_path()).unwrap();
+    world.usherd.config(&config.replace("never", "1s"));
+    world.usherd.signal(Signal::SIGHUP);
+    assert_eq!(world.usherd.wait_exit(PATIENCE).code(), Some(0));
+    world.usherd.wait_for_log("nobody has called for a while", PATIENCE);
+}
+
+#[test]
+fn a_stream_that_lasts_for_ever_does_not_hold_up_the_end() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let world = with_setting("shutdown_timeout = \"1m\"", 3600);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let origin = tonic::codegen::http::Uri::from_static("http://localhost");
+        let mut health = HealthClient::with_origin(world.usherd.connect().await, origin);
+        let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert!(watch.message().await.unwrap().is_some());
+        world.usherd.signal(Signal::SIGTERM);
+        let end = tokio::time::timeout(PATIENCE, watch.message()).await.expect("the end").unwrap_err();
+        assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
+    });
+    assert_eq!(world.usherd.wait_exit(Duration::from_secs(10)).code(), Some(0));
+}

@@ -112,7 +112,10 @@ fn reload_says_what_changed_and_a_changed_grant_loses_its_own_tokens_alone() {
     assert!(error["message"].as_str().unwrap().contains("there are a, b, d"), "{error}");
     let again = world.usherd.usher(&["reload", "--json"]).expect_ok().stdout;
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
-    assert_eq!(again, serde_json::json!({"added": [], "changed": [], "removed": [], "unchanged": 3}));
+    assert_eq!(
+        again,
+        serde_json::json!({"added": [], "changed": [], "removed": [], "unchanged": 3, "settings_changed": false})
+    );
 }
 
 #[test]
@@ -270,4 +273,28 @@ fn another_process_of_its_user_cannot_read_its_memory_or_environment() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains("denied"), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_static_token_of_a_profile_that_is_removed_is_not_handed_out() {
+    let world = World::new("");
+    let fifo = world.usherd.dir().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let slow = format!(
+        "[profile.slow]\npreset = \"netfoundry-api-token\"\naccount_id = \"acc\"\n\
+         api_token = {{ command = [\"/bin/cat\", \"{}\"] }}\n",
+        fifo.display()
+    );
+    world.usherd.config(&slow);
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    let call = world.usherd.spawn_usher(&["token", "slow"]);
+    // Opens when the program reads: the call is under way.
+    let mut secret = fs::File::options().write(true).open(&fifo).unwrap();
+    world.usherd.config("");
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    io::Write::write_all(&mut secret, b"long-lived").unwrap();
+    drop(secret);
+    let told = call.wait().expect_code(78);
+    assert_eq!(told.stdout, "");
+    assert!(told.stderr.contains("there is no profile \"slow\""), "{}", told.stderr);
 }

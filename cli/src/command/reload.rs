@@ -23,12 +23,13 @@ struct Facts<'a> {
     changed: &'a [String],
     removed: &'a [String],
     unchanged: u32,
+    settings_changed: bool,
 }
 
 impl<'a> Facts<'a> {
     fn of(answer: &'a ReloadResponse) -> Self {
-        let ReloadResponse { added, changed, removed, unchanged } = answer;
-        Self { added, changed, removed, unchanged: *unchanged }
+        let ReloadResponse { added, changed, removed, unchanged, settings_changed } = answer;
+        Self { added, changed, removed, unchanged: *unchanged, settings_changed: *settings_changed }
     }
 }
 
@@ -37,6 +38,7 @@ fn human(answer: &ReloadResponse) -> String {
         .into_iter()
         .filter(|(_, names)| !names.is_empty())
         .map(|(verb, names)| format!("{verb} {}", names.join(", ")))
+        .chain(answer.settings_changed.then(|| "changed the daemon's own settings".to_owned()))
         .collect::<Vec<_>>();
     match answer.unchanged {
         unchanged if said.is_empty() => format!("reloaded: nothing changed ({unchanged} profiles)\n"),
@@ -56,8 +58,11 @@ mod tests {
             changed: vec!["c".into()],
             removed: vec![],
             unchanged: 3,
+            ..Default::default()
         };
         assert_eq!(human(&answer), "reloaded: added a, b; changed c; 3 unchanged\n");
+        let settings = ReloadResponse { settings_changed: true, unchanged: 1, ..Default::default() };
+        assert_eq!(human(&settings), "reloaded: changed the daemon's own settings; 1 unchanged\n");
         let none = ReloadResponse { unchanged: 4, ..Default::default() };
         assert_eq!(human(&none), "reloaded: nothing changed (4 profiles)\n");
         let all = ReloadResponse { removed: vec!["x".into()], ..Default::default() };

@@ -45,6 +45,11 @@ impl Policy {
         Self { owner: uid, allowed: ArcSwap::default() }
     }
 
+    /// Whose daemon this is.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
     /// From now on these users, and no others, may ask for tokens beside the owner.
     pub fn allow(&self, users: &BTreeSet<u32>) {
         self.allowed.store(Arc::new(users.clone()));

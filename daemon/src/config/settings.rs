@@ -8,6 +8,9 @@ use crate::domain::settings::{IdleExit, Settings};
 /// Longer than a job that somebody waits for.
 const MAX_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+/// What is longer is never.
+const MAX_IDLE_EXIT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Reads them. What is wrong is noted, and has its default here.
 pub(super) fn read(root: &Section<'_>, context: &Context) -> Settings {
     let default = Settings::default();
@@ -51,7 +54,8 @@ fn idle_exit(root: &Section<'_>, text: &str) -> Option<IdleExit> {
         return Some(IdleExit::Never);
     }
     match humantime::parse_duration(text) {
-        Ok(span) if !span.is_zero() => return Some(IdleExit::After(span)),
+        Ok(span) if !span.is_zero() && span <= MAX_IDLE_EXIT => return Some(IdleExit::After(span)),
+        Ok(span) if span > MAX_IDLE_EXIT => root.problem("idle_exit", "must be at most 366d, or \"never\""),
         _ => root.problem("idle_exit", "is no duration; write one such as \"10m\", or \"never\""),
     }
     None

@@ -236,6 +236,7 @@ fn what_is_no_setting_is_told_with_its_line() {
         ("shutdown_timeout = \"2h\"", "must be at most 1h"),
         ("shutdown_timeout = 5", "write a string in quotes"),
         ("idle_exit = \"0s\"", "line 1: idle_exit: is no duration"),
+        ("idle_exit = \"18446744073709551615s\"", "must be at most 366d"),
         ("idle_exit = \"soon\"", "or \"never\""),
     ] {
         let problems = problems(line);

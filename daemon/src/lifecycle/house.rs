@@ -40,6 +40,10 @@ impl Terms for House {
         }
     }
 
+    async fn changed(&self) {
+        self.configuration.changed.notified().await;
+    }
+
     fn tokens_last(&self) -> Duration {
         self.configuration.engine.tokens_last()
     }

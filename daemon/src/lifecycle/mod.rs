@@ -23,12 +23,16 @@ use crate::{
     access::Policy,
     config::Report,
     domain::{profile::Profiles, settings::Settings},
+    os::memory,
     rpc::admin::{Control, Facts},
     token::{cache::Changes, ports::BoxFuture, service::Engine},
 };
 
 /// How long secrets may take before it is said that they do.
 const SECRETS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a reload memory is given back.
+const CALM: Duration = Duration::from_secs(1);
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub struct Configuration {
     /// One reload at a time, in order.
     turn: tokio::sync::Mutex<()>,
     stop: Notify,
+    /// Other settings may be in force.
+    changed: Notify,
 }
 
 struct State {
@@ -64,8 +70,9 @@ impl Configuration {
     pub fn begin(engine: Engine, policy: Arc<Policy>, places: Places, profiles: &Profiles) -> Self {
         let started_at = engine.now().wall;
         let state = State { settings: Settings::default(), loaded_at: started_at, error: None };
-        let (state, turn, stop) = (Mutex::new(state), tokio::sync::Mutex::new(()), Notify::new());
-        let configuration = Self { engine, policy, places, started_at, state, turn, stop };
+        let (state, turn) = (Mutex::new(state), tokio::sync::Mutex::new(()));
+        let (stop, changed) = (Notify::new(), Notify::new());
+        let configuration = Self { engine, policy, places, started_at, state, turn, stop, changed };
         configuration.enforce(profiles);
         configuration
     }
@@ -74,9 +81,11 @@ impl Configuration {
     fn enforce(&self, profiles: &Profiles) -> Changes {
         self.policy.allow(&profiles.settings.allowed_users);
         warn_of_users(&profiles.settings);
-        let changes = self.engine.apply(profiles);
+        let mut changes = self.engine.apply(profiles);
+        changes.settings = self.state().settings != profiles.settings;
         let (settings, loaded_at) = (profiles.settings.clone(), self.engine.now().wall);
         *self.state() = State { settings, loaded_at, error: None };
+        self.changed.notify_waiters();
         tokio::spawn(warn_of_secrets(self.engine.clone()));
         changes
     }
@@ -92,7 +101,9 @@ impl Configuration {
         match loaded {
             Ok(profiles) => {
                 let changes = self.enforce(&profiles);
+                tokio::spawn(release_memory());
                 info!(
+                    settings = changes.settings,
                     added = ?changes.added,
                     changed = ?changes.changed,
                     removed = ?changes.removed,
@@ -133,6 +144,12 @@ impl Control for Configuration {
             config_error: state.error.clone(),
         }
     }
+}
+
+/// Gives back what a large configuration took, once nobody refers to the one before any more.
+async fn release_memory() {
+    tokio::time::sleep(CALM).await;
+    memory::release();
 }
 
 /// Whoever is not known is not let in.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
+    time::{Instant, sleep},
 };
 use tracing::{info, warn};
 
 use super::Configuration;
+use crate::os::harden;
 
 /// Between two reloads by SIGHUP: whatever sends a thousand of them in a second must not have the daemon do
 /// nothing else.
@@ -24,11 +26,13 @@ pub struct Signals {
 impl Signals {
     /// From here on they are caught.
     pub fn catch() -> std::io::Result<Self> {
-        Ok(Self {
+        let signals = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-        })
+        };
+        harden::release_hangup()?;
+        Ok(signals)
     }
 
     /// Reloads on SIGHUP, once for all that come during a reload or shortly after it. Ends with SIGTERM or SIGINT,
@@ -38,10 +42,12 @@ impl Signals {
         let reloads = async {
             loop {
                 asked.notified().await;
+                let begun = Instant::now();
                 // A broken configuration is in the log and in `usher status`.
                 let _ = configuration.reload().await;
-                // The next one stands for all that ask until then.
-                tokio::time::sleep(RELOAD_PAUSE).await;
+                // The next one stands for all that ask until then. However large the configuration is, calls
+                // have as much of the time as reloads.
+                sleep(RELOAD_PAUSE.max(begun.elapsed())).await;
             }
         };
         tokio::pin!(reloads, lost);

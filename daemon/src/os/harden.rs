@@ -8,7 +8,7 @@ use nix::{
     sys::{
         prctl,
         resource::{Resource, getrlimit, setrlimit},
-        signal::{SigHandler, Signal, signal},
+        signal::{SigSet, Signal},
         stat::{Mode, umask},
     },
 };
@@ -23,13 +23,20 @@ pub fn process() -> io::Result<()> {
     Ok(())
 }
 
-/// Has SIGHUP do nothing until it is caught: whoever asks for a reload while the daemon starts must not
-/// end it (signal(7)).
-#[expect(unsafe_code, reason = "installs a signal disposition")]
-pub fn ignore_hangup() -> io::Result<()> {
-    // SAFETY: no handler is installed, so that none can run into anything.
-    unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }?;
-    Ok(())
+/// Has SIGHUP wait until it is caught: whoever asks for a reload while the daemon starts must not end it, and
+/// gets their reload (`sigprocmask(2)`). What this thread starts until then has it wait for ever, which leaves it to
+/// this thread.
+pub fn hold_hangup() -> io::Result<()> {
+    Ok(hangup().thread_block()?)
+}
+
+/// It is caught from now on.
+pub fn release_hangup() -> io::Result<()> {
+    Ok(hangup().thread_unblock()?)
+}
+
+fn hangup() -> SigSet {
+    SigSet::from(Signal::SIGHUP)
 }
 
 /// Raises the soft limit of open descriptors to the hard one, since every caller costs one; answers it.

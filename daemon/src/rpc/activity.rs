@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::limits::{FIRST_REQUEST, IDLE};
+use super::limits::{CALL, FIRST_REQUEST, IDLE, SETTLES};
 
 /// What is going on on a connection.
 #[derive(Debug)]
@@ -46,6 +46,19 @@ impl Activity {
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         (self.open.load(Ordering::Acquire) == 0)
             .then(|| *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Since when there has been a call all the time, if that is longer than any single one may take: a stream
+    /// that lasts for ever keeps no place for ever.
+    pub(super) fn busy_for_long(&self, now: Instant) -> Option<Instant> {
+        // It was quiet for no longer than that before its call, or would have been ended.
+        let since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.open.load(Ordering::Acquire) > 0 && since + IDLE + CALL <= now).then_some(since)
+    }
+
+    /// Whether it has had the time to say what it came for.
+    pub(super) fn is_settled(&self, now: Instant) -> bool {
+        self.has_called() || self.begun + SETTLES <= now
     }
 
     /// Since when there has been the connection.

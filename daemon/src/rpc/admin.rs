@@ -118,6 +118,7 @@ impl AdminService for Admin {
             changed: changes.changed,
             removed: changes.removed,
             unchanged: u32::try_from(changes.unchanged).unwrap_or(u32::MAX),
+            settings_changed: changes.settings,
         }))
     }
 

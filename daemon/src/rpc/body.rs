@@ -8,7 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::sync::watch;
+use tonic::Status;
 use usher_proto::error::{ErrorReason, Failure};
 
 use super::{
@@ -90,7 +93,7 @@ impl Body for Asking {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(Err(failure)) = frame.data_ref().map(|data| self.check(data)) {
-                    return Poll::Ready(Some(Err(tonic::Status::from(failure).into())));
+                    return Poll::Ready(Some(Err(Status::from(failure).into())));
                 }
                 if self.body.is_end_stream() {
                     self.coming.end();
@@ -117,18 +120,39 @@ impl Drop for Asking {
 }
 
 /// What a caller is sent. The call lasts until the last of it is handed to h2.
-#[derive(Debug)]
 pub(super) struct Answering<B> {
     body: B,
     call: Call,
     /// A part that is handed over, after which the next one has not been asked for: the peer has left no
     /// room for it.
     handed: Option<Wait>,
+    going: Going,
+}
+
+/// Whether the connection is to end, for a stream that would not by itself.
+enum Going {
+    /// Nobody has had to wait for the next part yet.
+    Unasked(watch::Receiver<()>),
+    Asked(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl Going {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Unasked(goes) = self {
+            let mut goes = goes.clone();
+            *self = Self::Asked(Box::pin(async move { drop(goes.changed().await) }));
+        }
+        match self {
+            Self::Unasked(_) => Poll::Pending,
+            Self::Asked(going) => going.as_mut().poll(cx),
+        }
+    }
 }
 
 impl<B> Answering<B> {
-    pub(super) fn new(body: B, call: Call) -> Self {
-        Self { body, call, handed: None }
+    /// `goes` changes when the connection is to end.
+    pub(super) fn new(body: B, call: Call, goes: watch::Receiver<()>) -> Self {
+        Self { body, call, handed: None, going: Going::Unasked(goes) }
     }
 }
 
@@ -142,6 +166,12 @@ impl<B: Body + Unpin> Body for Answering<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         self.handed = None;
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() && self.going.poll(cx).is_ready() {
+            // Only a stream has nothing to say for a while once it has begun.
+            let end = Status::unavailable("usherd ends, or wants a new connection: ask again");
+            let mut trailers = HeaderMap::new();
+            return Poll::Ready(end.add_header(&mut trailers).ok().map(|()| Ok(Frame::trailers(trailers))));
+        }
         if let Poll::Ready(Some(Ok(_))) = &polled {
             self.handed = Some(self.call.activity().wait());
         }

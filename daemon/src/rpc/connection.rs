@@ -52,9 +52,10 @@ pub(super) async fn serve(
     let Guest { peer, activity, share } = guest;
     let stream = Paced::new(stream, Arc::clone(&activity), Arc::clone(&share));
     let called = Arc::clone(&activity);
+    let (going, goes) = watch::channel(());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        answer(request, routes.clone(), called.call(), share.read())
+        answer(request, routes.clone(), called.call(), share.read(), goes.clone())
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -105,6 +106,7 @@ pub(super) async fn serve(
             let now = Instant::now();
             leaving = Some(now);
             connection.as_mut().graceful_shutdown();
+            going.send_replace(());
             look.as_mut().reset(now + GOODBYE);
         }
     };
@@ -132,6 +134,7 @@ async fn answer(
     mut routes: Routes,
     call: Call,
     unbegun: Unbegun,
+    goes: watch::Receiver<()>,
 ) -> Result<Response<Answering<Body>>, Infallible> {
     drop(unbegun);
     let coming = Coming::new(call.activity().wait());
@@ -143,5 +146,5 @@ async fn answer(
     // Whoever answers before all has come (reflection) lets the caller take their time.
     coming.end();
     answer.headers_mut().insert(version::METADATA_KEY, HeaderValue::from_static(version::VERSION));
-    Ok(answer.map(|body| Answering::new(body, call)))
+    Ok(answer.map(|body| Answering::new(body, call, goes)))
 }

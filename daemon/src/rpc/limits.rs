@@ -47,9 +47,14 @@ pub(super) const LOOK: Duration = Duration::from_millis(2500);
 pub(super) const BACKLOG: usize = 32;
 /// What is read of a connection in one turn, in bytes: some thirty calls. More is there for the next turn.
 pub(super) const TURN: usize = 2 * 1024;
-/// A process that has more than this part of all places loses one when a place is needed, even where each of
+/// A process that has this part of all places or more loses one when a place is needed, even where each of
 /// them has a call.
 pub(super) const SHARE: usize = 2;
+
+/// A caller who has just come in is about to say what for: it loses its place to nobody before this.
+pub(super) const SETTLES: Duration = Duration::from_millis(250);
+/// This part of all places is the owner's alone: other users cannot keep the daemon's own user out.
+pub(super) const OWNERS: usize = 4;
 
 /// How long the listener is left alone when the system has run out of something: doubled each time.
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(10);

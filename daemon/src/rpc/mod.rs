@@ -85,9 +85,10 @@ pub async fn routes(
 /// Who sent this, if they still may; who is taken off the list may have a connection yet.
 fn caller<M>(request: &Request<M>, may: impl FnOnce(Peer) -> bool, what: &str) -> Result<Peer, Status> {
     let peer = request.extensions().get::<Peer>().copied();
-    peer.filter(|peer| may(*peer)).ok_or_else(|| {
-        let who = peer.map_or_else(|| "you".to_owned(), |peer| format!("uid {}", peer.uid));
-        let message = format!("{who} may not {what}");
-        Failure::new(ErrorReason::AccessDenied, message).into()
-    })
+    peer.filter(|peer| may(*peer)).ok_or_else(|| denied(peer, what))
+}
+
+fn denied(peer: Option<Peer>, what: &str) -> Status {
+    let who = peer.map_or_else(|| "you".to_owned(), |peer| format!("uid {}", peer.uid));
+    Failure::new(ErrorReason::AccessDenied, format!("{who} may not {what}")).into()
 }

@@ -22,6 +22,8 @@ pub(super) enum Notice {
     Slow,
     /// Had to give its place to others.
     Crowded,
+    /// No connection can go for another.
+    Full,
 }
 
 /// Who was told of, when, and how often since.

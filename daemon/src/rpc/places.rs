@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     activity::Activity,
     connection::Guest,
-    limits::{CALM, SHARE, STORM},
+    limits::{CALM, OWNERS, SHARE, STORM},
     share::Share,
 };
 use crate::access::Peer;
@@ -74,29 +74,62 @@ impl Places {
     /// Has one connection go, of `limit`, if one can; says whose.
     ///
     /// It is one of the user and the process with the most, and of these the one that has been without a
-    /// call for longest. A process that has more than its part loses its oldest even if all have calls.
+    /// call for longest, or has had one for far too long. A process that has its part loses its oldest even if
+    /// all have calls.
     pub(super) fn make_room(&self, limit: usize) -> Option<Peer> {
-        let quiet = |taken: &Taken| taken.activity.quiet_since().map(Reverse);
         let heaviest = self.processes.iter().max_by_key(|(_, holding)| holding.connections);
-        let greedy = heaviest.filter(|(_, holding)| holding.connections > limit / SHARE);
-        let goes = if let Some((&greedy, _)) = greedy {
-            let its = self.taken.values().filter(|taken| process(taken.peer) == greedy);
-            its.max_by_key(|taken| (quiet(taken), Reverse(taken.activity.begun())))
-        } else {
-            let mut users = HashMap::<u32, usize>::new();
-            for ((uid, _), holding) in &self.processes {
-                *users.entry(*uid).or_default() += holding.connections;
-            }
-            let weight = |taken: &Taken| {
-                let process = self.processes.get(&process(taken.peer));
-                (users.get(&taken.peer.uid), process.map(|holding| holding.connections))
-            };
-            let all = self.taken.values();
-            let quiet = all.filter_map(|taken| Some((taken, quiet(taken)?)));
-            quiet.max_by_key(|(taken, since)| (weight(taken), *since)).map(|(taken, _)| taken)
-        }?;
-        goes.activity.leave();
-        Some(goes.peer)
+        let greedy = heaviest.filter(|(_, holding)| holding.connections >= (limit / SHARE).max(2));
+        if let Some((&greedy, _)) = greedy {
+            return leave(self.dispensable(|peer| process(peer) == greedy, true));
+        }
+        let users = self.users();
+        let weight = |taken: &Taken| {
+            let process = self.processes.get(&process(taken.peer));
+            (users.get(&taken.peer.uid), process.map(|holding| holding.connections))
+        };
+        let (now, all) = (Instant::now(), || self.taken.values());
+        let quiet = all().filter_map(|taken| Some((taken, taken.quiet_since(now)?)));
+        let busy = all().filter_map(|taken| Some((taken, taken.activity.busy_for_long(now)?)));
+        let first = |(taken, since): &(&Taken, Instant)| (weight(taken), Reverse(*since));
+        let goes = quiet.max_by_key(first).or_else(|| busy.max_by_key(first));
+        leave(goes.map(|(taken, _)| taken))
+    }
+
+    /// Whether this peer finds a place among `limit`. The owner does; other users share what is not the owner's
+    /// alone, and the one of them with the most makes room for one with less.
+    pub(super) fn admits(&self, peer: Peer, owner: u32, limit: usize) -> bool {
+        let mut users = self.users();
+        users.remove(&owner);
+        let most = (limit - limit / OWNERS).max(1);
+        if peer.uid == owner || users.values().sum::<usize>() < most {
+            return true;
+        }
+        let own = users.get(&peer.uid).copied().unwrap_or_default();
+        let heaviest = users.iter().max_by_key(|(_, connections)| **connections);
+        let Some((&uid, _)) = heaviest.filter(|(_, connections)| **connections > own + 1) else {
+            // Its own, if one of them is quiet.
+            return leave(self.dispensable(|other| other.uid == peer.uid, false)).is_some();
+        };
+        leave(self.dispensable(|other| other.uid == uid, true)).is_some()
+    }
+
+    /// The connection of `whose` that has been without a call for longest; else, if calls do not protect it, the
+    /// oldest.
+    fn dispensable(&self, whose: impl Fn(Peer) -> bool, even_with_calls: bool) -> Option<&Taken> {
+        let now = Instant::now();
+        let its = || self.taken.values().filter(|taken| whose(taken.peer));
+        let quiet = its().filter_map(|taken| Some((taken, taken.quiet_since(now)?)));
+        let quiet = quiet.min_by_key(|(_, since)| *since).map(|(taken, _)| taken);
+        quiet.or_else(|| its().filter(|_| even_with_calls).min_by_key(|taken| taken.activity.begun()))
+    }
+
+    /// How many connections each user has.
+    fn users(&self) -> HashMap<u32, usize> {
+        let mut users = HashMap::new();
+        for ((uid, _), holding) in &self.processes {
+            *users.entry(*uid).or_default() += holding.connections;
+        }
+        users
     }
 
     /// When to give back what a storm of connections took: a while after so many have ended that it is worth
@@ -115,6 +148,19 @@ impl Places {
     }
 }
 
+impl Taken {
+    /// Since when it has been without a call, if it has had the time for one.
+    fn quiet_since(&self, now: Instant) -> Option<Instant> {
+        self.activity.quiet_since().filter(|_| self.activity.is_settled(now))
+    }
+}
+
+fn leave(taken: Option<&Taken>) -> Option<Peer> {
+    let taken = taken?;
+    taken.activity.leave();
+    Some(taken.peer)
+}
+
 fn process(peer: Peer) -> Process {
     (peer.uid, peer.pid)
 }
@@ -124,6 +170,7 @@ mod tests {
     use std::{future::pending, time::Duration};
 
     use super::*;
+    use crate::rpc::limits::{CALL, IDLE};
 
     const LIMIT: usize = 8;
 
@@ -185,11 +232,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_protect_a_place_but_not_more_than_half_of_all() {
-        let world = World::with(&[(1, 10), (1, 20), (1, 20), (1, 20), (1, 20)]).await;
+    async fn whoever_has_only_just_come_in_keeps_their_place() {
+        let world = World::with(&[(1, 10)]).await;
+        let mut world = World { places: world.places, guests: world.guests };
+        for pid in [20, 30] {
+            let guests = &mut world.guests;
+            world.places.begin(Peer { uid: 1, pid: Some(pid) }, |guest| {
+                guests.push(guest);
+                pending()
+            });
+        }
+        assert_eq!(world.goes().await, Some(0));
+        let _call = world.guests[0].activity.call();
+        assert_eq!(world.goes().await, None, "two have had no time for a call, and one has one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_lasts_for_ever_keeps_no_place_for_ever() {
+        let world = World::with(&[(1, 10), (1, 20), (1, 30)]).await;
+        let calls: Vec<_> = world.guests.iter().map(|guest| guest.activity.call()).collect();
+        tokio::time::advance(CALL).await;
+        assert_eq!(world.goes().await, None);
+        tokio::time::advance(IDLE).await;
+        assert_eq!(world.goes().await, Some(0));
+        drop(calls);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_users_leave_the_owner_a_part_and_share_the_rest() {
+        const OWNER: u32 = 1;
+        let world = World::with(&[(2, 10), (2, 10), (2, 20), (2, 30), (2, 40), (3, 50)]).await;
+        let calls: Vec<_> = world.guests.iter().map(|guest| guest.activity.call()).collect();
+        let gone = async |guest: &Guest| {
+            tokio::time::timeout(Duration::ZERO, guest.activity.told_to_leave()).await.is_ok()
+        };
+        let admits = |uid| world.places.admits(Peer { uid, pid: None }, OWNER, LIMIT);
+        assert!(admits(OWNER));
+        assert!(!admits(2), "it has the most, and all of its places have calls");
+        assert!(!gone(&world.guests[0]).await);
+        assert!(admits(3) && gone(&world.guests[0]).await, "its oldest goes, for one with less");
+        assert!(admits(4) && gone(&world.guests[0]).await);
+        drop(calls);
+        assert!(admits(2), "one of its own is quiet now");
+        let few = World::with(&[(2, 10), (2, 20), (1, 30), (1, 40), (1, 50)]).await;
+        assert!(few.places.admits(Peer { uid: 2, pid: None }, OWNER, LIMIT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_protect_a_place_but_not_half_of_all() {
+        let world = World::with(&[(1, 10), (1, 20), (1, 20), (1, 20)]).await;
         let calls: Vec<_> = world.guests.iter().map(|guest| guest.activity.call()).collect();
         assert_eq!(world.goes().await, None);
-        let world = World::with(&[(1, 10), (1, 20), (1, 20), (1, 20), (1, 20), (1, 20)]).await;
+        let world = World::with(&[(1, 10), (1, 20), (1, 20), (1, 20), (1, 20)]).await;
         let more: Vec<_> = world.guests.iter().map(|guest| guest.activity.call()).collect();
         assert_eq!(world.goes().await, Some(1));
         drop((calls, more));

@@ -4,7 +4,6 @@
 //! no descriptors left; so this is one of our own, over hyper's HTTP/2 with every limit explicit.
 
 use std::{
-    future,
     os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
     sync::Arc,
     time::Duration,
@@ -58,6 +57,9 @@ pub trait Terms {
     /// How long it is worth staying all the same.
     fn tokens_last(&self) -> Duration;
 
+    /// Ends when [`Terms::idle_exit`] may be another.
+    fn changed(&self) -> impl Future<Output = ()>;
+
     /// Gives memory that is free back to the system, after a storm of connections.
     fn release_memory(&self);
 }
@@ -95,7 +97,8 @@ pub async fn serve(entrance: Entrance, terms: &impl Terms, shutdown: impl Future
                 terms.release_memory();
             }
             caller = door.next(&listener), if !is_full => {
-                if let Some(peer) = admit(&caller.stream, &policy, &notices) {
+                let peer = admit(&caller.stream, &policy, &notices);
+                if let Some(peer) = peer.filter(|peer| has_place(&connections, *peer, &policy, max_connections, &notices)) {
                     // Of those before: whoever has just come in has had no time for a call.
                     if caller.by_reserve || connections.tasks.len() + 1 >= max_connections {
                         make_room(&connections, max_connections, &notices);
@@ -107,16 +110,22 @@ pub async fn serve(entrance: Entrance, terms: &impl Terms, shutdown: impl Future
             () = time::sleep(PAUSE_MAX), if is_full => make_room(&connections, max_connections, &notices),
         }
     }
-    for stream in close(listener, terms) {
-        if let Some(peer) = admit(&stream, &policy, &notices) {
-            begin(&mut connections, stream, peer);
+    let listener = listener.into_std().ok();
+    let take_in = |connections: &mut Places| {
+        for stream in listener.iter().flat_map(|listener| close(listener, terms)) {
+            if let Some(peer) = admit(&stream, &policy, &notices) {
+                begin(connections, stream, peer);
+            }
         }
-    }
+    };
+    take_in(&mut connections);
     info!(connections = connections.tasks.len(), "no new connections; finishing the calls in flight");
     drop(stop);
     let drained = async {
         while !connections.tasks.is_empty() {
             connections.next_end().await;
+            // Those for whom there was no descriptor before.
+            take_in(&mut connections);
         }
     };
     if time::timeout(terms.drain(), drained).await.is_err() {
@@ -143,13 +152,12 @@ pub async fn serve_one(
 }
 
 /// Closes the entrance, and answers those who are in it.
-fn close(listener: UnixListener, terms: &impl Terms) -> Vec<UnixStream> {
-    let Ok(listener) = listener.into_std() else { return Vec::new() };
+fn close(listener: &StdListener, terms: &impl Terms) -> Vec<UnixStream> {
     let made_async = |stream: StdStream| {
         stream.set_nonblocking(true)?;
         UnixStream::from_std(stream)
     };
-    terms.close(&listener).into_iter().filter_map(|stream| made_async(stream).ok()).collect()
+    terms.close(listener).into_iter().filter_map(|stream| made_async(stream).ok()).collect()
 }
 
 /// A time without any connection.
@@ -167,9 +175,12 @@ impl Idle {
 
     /// Ends when it has been long enough. Tokens are asked for only then: there may be many.
     async fn wait(&mut self, terms: &impl Terms) {
-        let Some(idle_exit) = terms.idle_exit() else { return future::pending().await };
         loop {
-            time::sleep_until(self.worth_staying_until.max(self.since + idle_exit)).await;
+            let enough = terms.idle_exit().map(|span| self.worth_staying_until.max(self.since + span));
+            tokio::select! {
+                () = terms.changed() => continue,
+                () = time::sleep_until(enough.unwrap_or(self.since)), if enough.is_some() => {}
+            }
             let last = terms.tokens_last();
             if last.is_zero() {
                 return;
@@ -180,11 +191,25 @@ impl Idle {
 }
 
 fn make_room(connections: &Places, limit: usize, notices: &Notices) {
-    if let Some(peer) = connections.make_room(limit) {
-        notices.tell(Notice::Crowded, peer.uid, |kept_back| {
+    match connections.make_room(limit) {
+        Some(peer) => notices.tell(Notice::Crowded, peer.uid, |kept_back| {
             warn!(%peer, limit, kept_back, "no room for more connections: one of whoever has the most goes");
+        }),
+        None => notices.tell(Notice::Full, u32::MAX, |kept_back| {
+            warn!(limit, kept_back, "no room for more connections, and all have calls: others wait");
+        }),
+    }
+}
+
+/// Whether the owner has left a place for this peer, who may come in.
+fn has_place(connections: &Places, peer: Peer, policy: &Policy, limit: usize, notices: &Notices) -> bool {
+    let admitted = connections.admits(peer, policy.owner(), limit);
+    if !admitted {
+        notices.tell(Notice::Crowded, peer.uid, |kept_back| {
+            warn!(%peer, limit, kept_back, "connection refused: this user has enough of those for other users");
         });
     }
+    admitted
 }
 
 /// Who is there, if they may come in. Nothing of what they sent has been read.

@@ -9,8 +9,11 @@ use usher_proto::{
     v1::{GetTokenRequest, GetTokenResponse, token_service_server::TokenService},
 };
 
-use super::{caller, convert, deadline, status};
+use super::{caller, convert, deadline, denied, status};
 use crate::{access::Policy, token::service::Engine};
+
+/// What somebody is told who was let in and no longer is.
+const NO_LONGER: &str = "ask for tokens any more: allowed_users does not list it now";
 
 /// Serves tokens from the engine.
 pub struct Tokens {
@@ -32,11 +35,16 @@ impl TokenService for Tokens {
         request: Request<GetTokenRequest>,
     ) -> Result<Response<GetTokenResponse>, Status> {
         let may = |peer| self.policy.admits(peer);
-        let peer = caller(&request, may, "ask for tokens any more: allowed_users does not list it now")?;
+        let peer = caller(&request, may, NO_LONGER)?;
         let patience = deadline::patience(request.metadata());
         let request = convert::request(request.into_inner(), patience)
             .ok_or_else(|| Failure::new(ErrorReason::RequestInvalid, "min_ttl must not be negative"))?;
-        match self.engine.get_token(&request).await {
+        let answer = self.engine.get_token(&request).await;
+        if !self.policy.admits(peer) {
+            // Taken off the list while they waited.
+            return Err(denied(Some(peer), NO_LONGER));
+        }
+        match answer {
             Ok(answer) => {
                 debug!(%peer, profile = answer.profile.name, token_id = %answer.token.id, source = ?answer.source, "token answered");
                 Ok(Response::new(convert::answer(&answer)))

@@ -141,7 +141,7 @@ impl Origin {
 fn detach(args: &Args) -> Result<Origin, Failure> {
     let harden = || {
         os::harden::fill_standard_descriptors()?;
-        os::harden::ignore_hangup()?;
+        os::harden::hold_hangup()?;
         os::harden::process()
     };
     harden().map_err(|error| Failure::system(format!("cannot harden the process: {error}")))?;

@@ -56,6 +56,8 @@ pub struct Changes {
     pub removed: Vec<String>,
     /// How many are as they were.
     pub unchanged: usize,
+    /// What concerns the daemon itself is not as it was.
+    pub settings: bool,
 }
 
 impl Directory {

@@ -207,6 +207,9 @@ impl Engine {
         wanted(profile, request)?;
         // Read for every call: a token that was just replaced is handed out at once.
         let secret = self.secret(profile, request.patience).await?;
+        if slot.default_entry().is_retired() {
+            return Err(TokenError::Retired);
+        }
         let token =
             static_token::token(grant, secret, &self.shared.namer).map_err(|error| TokenError::Secret {
                 profile: profile.name.clone(),
@@ -239,6 +242,9 @@ impl Engine {
             && (!matches!(grant.client_secret, SecretRef::Command(_)) || entry.may_look(self.now()))
             && self.has_new_secret(profile, *secret, request.patience).await
         {
+            if entry.is_retired() {
+                return Err(TokenError::Retired);
+            }
             entry.forgive(*secret);
             decision = entry.decide(self.now(), request.min_ttl, "");
         }

@@ -58,16 +58,13 @@ async fn a_connection_that_is_used_lives_for_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_were_begun_before_are_finished_and_do_not_last_for_ever() {
+async fn a_stream_that_would_last_for_ever_ends_with_its_connection() {
     let world = World::new().await;
     let mut watch = world.health().watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     assert!(watch.message().await.unwrap().is_some());
     world.call_until_refused(Duration::from_secs(20)).await;
-    // The stream is there when others are refused, and gets as long as the longest call.
-    let refused = Instant::now();
-    assert!(time::timeout(CALL / 2, watch.message()).await.is_err());
-    watch.message().await.unwrap_err();
-    assert!(refused.elapsed() <= CALL + LOOK, "{:?}", refused.elapsed());
+    let end = watch.message().await.unwrap_err();
+    assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
     world.serving.await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! The end of the loop, met by callers.
 
-use std::{sync::mpsc, thread};
+use std::{future, sync::mpsc, thread};
 
 use usher_proto::{
     client::{ConnectError, Connection},
@@ -31,6 +31,10 @@ impl Terms for Restless {
 
     fn tokens_last(&self) -> Duration {
         Duration::ZERO
+    }
+
+    async fn changed(&self) {
+        future::pending::<()>().await;
     }
 
     fn release_memory(&self) {}
