@@ -114,4 +114,5 @@ says 'ends with exit code 78' "$told"
 says '--check-config' "$told"
 [[ $(ctl show --property=NRestarts --value usherd.service) == 0 ]] || fail 'it was tried again by itself'
 fails 78 token file
-says 'oops' "$told"
+says 'exit code 78' "$told"
+says 'journalctl --user -u usherd' "$told"
