@@ -123,7 +123,9 @@ impl Error {
         match self {
             Self::Usage { hint, .. } | Self::Service { hint, .. } => hint.clone(),
             Self::Connect(ConnectError::NotRunning { path }) if path == Path::new(SYSTEM_SOCKET) => {
-                Some("have root start it: `systemctl start usherd.socket`".to_owned())
+                Some("have root start it: `systemctl reset-failed usherd.service usherd.socket; \
+                 systemctl restart usherd.socket`"
+                    .to_owned())
             }
             Self::Connect(ConnectError::NotRunning { .. }) => {
                 Some("start it: `systemctl --user start usherd`, or `usherd &`".to_owned())
@@ -136,7 +138,7 @@ impl Error {
             }
             Self::NotEnded { .. } => Some("it ends by itself; nothing has to be done".to_owned()),
             Self::NotStarted { .. } => Some("start it yourself and see what it says: `usherd`".to_owned()),
-            Self::Connect(ConnectError::BrokenOff { .. }) => Some(
+            Self::Connect(error) if broke_off(error) => Some(
                 "ask again: it may have been ending just now; if it stays so, USHER_SOCKET has to name usherd's socket"
                     .to_owned(),
             ),
@@ -184,6 +186,21 @@ impl From<Status> for Error {
             None => format!("usherd answered {:?}: {}", status.code(), status.message()),
         };
         Self::Foreign { code: status.code(), message }
+    }
+}
+
+/// Somebody took the connection, or was about to, and it ended.
+pub(crate) fn broke_off(error: &ConnectError) -> bool {
+    use io::ErrorKind as K;
+    match error {
+        ConnectError::BrokenOff { .. } => true,
+        ConnectError::Io { source, .. } => {
+            matches!(
+                source.kind(),
+                K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::NotConnected
+            )
+        }
+        _ => false,
     }
 }
 
@@ -252,6 +269,13 @@ mod tests {
         let error = Error::from(Status::unimplemented("no such method"));
         assert!(error.to_string().contains("no such method"));
         assert!(error.hint().unwrap().contains("restart"));
+    }
+
+    #[test]
+    fn a_reset_is_a_connection_that_broke_off() {
+        let error = |kind| Error::from(ConnectError::Io { path: "/s".into(), source: io::Error::from(kind) });
+        assert!(error(io::ErrorKind::ConnectionReset).hint().unwrap().contains("ask again"));
+        assert!(error(io::ErrorKind::PermissionDenied).hint().is_none());
     }
 
     #[test]

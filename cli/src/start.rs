@@ -4,16 +4,16 @@
 use std::{
     ffi::OsString,
     fs::{DirBuilder, File},
-    io::{self, Read as _},
+    io::{self, Read},
     os::{
-        fd::AsFd as _,
+        fd::AsFd,
         unix::{
             fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
             net::UnixStream,
         },
     },
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -23,10 +23,15 @@ use nix::{
     poll::{PollFd, PollFlags, poll},
 };
 
-use tonic::Code;
-use usher_proto::client::{ConnectError, SYSTEM_SOCKET};
+use usher_proto::client::SYSTEM_SOCKET;
 
-use crate::{caller::Caller, error::Error, exit, systemd::UserManager, time::Deadline};
+use crate::{caller::Caller, error::Error, exit, time::Deadline};
+
+mod ending;
+mod service;
+
+pub(crate) use ending::wait_for_end;
+pub(crate) use service::explain;
 
 /// What of the caller's environment usherd gets: where things are, and what password managers need. Never
 /// anything of the job that happens to be the first.
@@ -52,6 +57,9 @@ const PASSED_ON: [&str; 16] = [
 /// How soon it is looked again whether somebody else is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long it is waited at most from one own attempt to the next.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Whether the caller wants usherd to be started; `USHER_AUTOSTART=0` says no (so do `no`, `false` and
 /// `off`), and so does naming another user's daemon, or the system's.
 pub(crate) fn is_wanted(caller: &Caller<'_>) -> bool {
@@ -69,47 +77,38 @@ pub(crate) fn start(caller: &Caller<'_>, socket: &Path, patience: Duration) -> R
     let directory = socket.parent().unwrap_or(Path::new("/"));
     make(directory)?;
     let lock = directory.join("start.lock");
+    let mut pause = LOOK_AGAIN;
     loop {
         if UnixStream::connect(socket).is_ok() {
             return Ok(());
         }
         // Whoever has the lock is starting it.
-        if let Some(_turn) =
-            lock_now(&lock).map_err(|source| Error::System { what: "cannot start usherd", source })?
-        {
-            if UnixStream::connect(socket).is_ok()
-                || by_systemd(caller, socket, &deadline) && UnixStream::connect(socket).is_ok()
-            {
+        let turn = lock_now(&lock).map_err(|source| Error::System { what: "cannot start usherd", source })?;
+        let wait = if turn.is_some() {
+            if UnixStream::connect(socket).is_ok() || attempt(caller, socket, &deadline)? == Start::Done {
                 return Ok(());
             }
-            if by_hand(caller, socket, &deadline)? == Start::Done {
-                return Ok(());
-            }
-            // Another one is ending, or just beginning.
-        }
+            // Another one is ending, or just beginning. If it stays so, no more than a few attempts are made of it.
+            let wait = pause;
+            pause = LONGEST_PAUSE.min(pause * 2);
+            wait
+        } else {
+            LOOK_AGAIN
+        };
+        drop(turn);
         if deadline.left().is_zero() {
             return Err(Error::Deadline(patience));
         }
-        std::thread::sleep(LOOK_AGAIN.min(deadline.left()));
+        std::thread::sleep(wait.min(deadline.left()));
     }
 }
 
-/// Waits, for at most `patience`, until the usherd that was process `pid` and had `socket` has ended: until
-/// the socket's lock no longer names it, for the next one has it already, or is free. Whether it has.
-pub(crate) fn wait_for_end(socket: &Path, pid: u32, patience: Duration) -> bool {
-    let deadline = Deadline::after(patience);
-    let mut lock = socket.as_os_str().to_owned();
-    lock.push(".lock");
-    let lock = Path::new(&lock);
-    let names_it = || std::fs::read_to_string(lock).is_ok_and(|text| text.trim() == pid.to_string());
-    let is_held = || lock_now(lock).is_ok_and(|lock| lock.is_none());
-    while names_it() && is_held() {
-        if deadline.left().is_zero() {
-            return false;
-        }
-        std::thread::sleep(LOOK_AGAIN.min(deadline.left()));
+/// Starts it once: by systemd where that knows usherd, else by hand.
+fn attempt(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> Result<Start, Error> {
+    match service::start(caller, socket, deadline)? {
+        Some(start) => Ok(start),
+        None => by_hand(caller, socket, deadline),
     }
-    true
 }
 
 /// Makes the socket's directory, where it is ours to make: another user's place stays as it is.
@@ -146,48 +145,6 @@ fn lock_now(path: &Path) -> io::Result<Option<Flock<File>>> {
         Ok(lock) => Ok(Some(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, errno)) => Err(errno.into()),
-    }
-}
-
-/// Asks the user's systemd, if there is one and its usherd would listen where we look. The service brings the
-/// socket unit along, where there is one, and says whether usherd can be started at all.
-fn by_systemd(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> bool {
-    let Some(manager) = UserManager::find(caller).filter(|manager| manager.socket() == socket) else {
-        return false;
-    };
-    let child = manager
-        .systemctl()
-        .args(["start", "usherd.service"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    child.is_ok_and(|mut child| end_within(&mut child, deadline).is_some_and(|status| status.success()))
-}
-
-/// Where systemd listens and the usherd that it starts fails, the caller sees a connection that breaks off. This
-/// says what is behind that.
-pub(crate) fn explain(error: Error, caller: &Caller<'_>, socket: &Path) -> Error {
-    // Whether the connection breaks off before or after the request is a matter of moments.
-    let code = match &error {
-        Error::Foreign { code, .. } => *code,
-        Error::Connect(ConnectError::BrokenOff { .. }) => Code::Unavailable,
-        _ => return error,
-    };
-    if socket == Path::new(SYSTEM_SOCKET) && matches!(code, Code::Unavailable | Code::Unknown) {
-        let message = format!(
-            "{error}; this is also how usherd turns away users whom allowed_users in its configuration does not list"
-        );
-        return Error::Foreign { code, message };
-    }
-    let failed = UserManager::find(caller)
-        .filter(|manager| manager.socket() == socket)
-        .and_then(|manager| manager.failure("usherd.service"));
-    let Some(code) = failed else { return error };
-    Error::NotStarted {
-        why: format!(
-            "systemd starts it, and it ends with exit code {code}; `journalctl --user -u usherd` says why"
-        ),
-        code: Some(code),
     }
 }
 
@@ -240,8 +197,8 @@ fn by_hand(caller: &Caller<'_>, socket: &Path, deadline: &Deadline) -> Result<St
     Err(Error::NotStarted { why, code })
 }
 
-/// What usherd says until it hangs up: "ready", or why it is not.
-fn listen(mut stdout: ChildStdout, deadline: &Deadline) -> String {
+/// What usherd says until it hangs up, or time is up.
+fn listen(mut stdout: impl Read + AsFd, deadline: &Deadline) -> String {
     let mut told = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -108,11 +108,23 @@ step 'a broken configuration is told to whoever calls, and nobody waits for an u
 ctl daemon-reload
 ctl stop usherd.service usherd.socket
 echo 'oops = 1' >> /home/tester/.config/usher/config.toml
-# The first call has the socket opened; then systemd gives up, and usher tries for itself.
-fails 78 token file
-says 'ends with exit code 78' "$told"
-says '--check-config' "$told"
+for _ in 1 2; do
+    fails 78 token file
+    says 'ends with exit code 78' "$told"
+    says 'oops' "$told"
+done
 [[ $(ctl show --property=NRestarts --value usherd.service) == 0 ]] || fail 'it was tried again by itself'
-fails 78 token file
-says 'exit code 78' "$told"
-says 'journalctl --user -u usherd' "$told"
+! pgrep --exact usherd || fail 'usherd runs without systemd'
+
+step 'once it is mended the next call has systemd start it, with the credentials'
+ctl stop usherd.service usherd.socket
+fails 78 token credential
+sed -i '/^oops/d' /home/tester/.config/usher/config.toml
+token credential
+[[ $(pgrep --exact usherd) == "$(pid_of_usherd)" ]] || fail 'usherd runs without systemd'
+
+step 'a program that is missing is told as that, and soon'
+ctl stop usherd.service usherd.socket
+mv /home/tester/.cargo/bin/usherd{,.away}
+fails 69 as tester timeout 3 /home/tester/.cargo/bin/usher token file
+says '203/EXEC' "$told"

@@ -39,6 +39,14 @@ step 'usherd is a user of its own, without rights and without files'
 grep -q 'CapBnd:.*0000000000000000' "/proc/$(pid_of_usherd)/status" || fail 'it has capabilities'
 fails 77 at_system alice usher status
 
+step 'systemd has read the unit as it is meant'
+shown=$'\n'$(systemctl show usherd.service)$'\n'
+for line in Restart=on-failure WatchdogUSec=30s TimeoutStopUSec=30s LimitCORE=0 UMask=0077 KeyringMode=private \
+    NoNewPrivileges=yes MemoryDenyWriteExecute=yes LockPersonality=yes RestrictNamespaces=yes DynamicUser=yes \
+    ProtectSystem=strict ProtectHome=yes PrivateDevices=yes; do
+    says $'\n'"$line"$'\n' "$shown"
+done
+
 step 'who is not listed gets no token, and no byte'
 fails 69 token bob
 says 'allowed_users' "$told"
@@ -78,6 +86,8 @@ kill -KILL "$before"
 gone "$before"
 token alice > /dev/null
 [[ $(pid_of_usherd) != "$before" ]] || fail 'it is the same process'
+# Also without a call.
+[[ $(systemctl show --property=NRestarts --value usherd.service) == 1 ]] || fail 'systemd has not restarted it'
 
 step 'stopped, it is started by the next call'
 before=$(pid_of_usherd)
@@ -85,8 +95,21 @@ systemctl stop usherd.service
 gone "$before"
 token alice > /dev/null
 
+step 'the socket can be restarted while usherd runs, and after it was removed'
+systemctl restart usherd.socket
+token alice > /dev/null
+rm /run/usher/usher.sock
+systemctl reset-failed usherd.service usherd.socket
+systemctl restart usherd.socket
+token alice > /dev/null
+
+step 'who stops it is told when its process has ended'
+before=$(pid_of_usherd)
+says "usherd (pid $before) has finished" "$(usher stop)"
+[[ ! -e /proc/$before ]] || fail 'it still runs'
+
 step 'stopped for good, it is not started in its place by whoever calls, and they are told who can'
 systemctl stop usherd.socket usherd.service
 fails 69 token alice
-says 'systemctl start usherd.socket' "$told"
+says 'systemctl restart usherd.socket' "$told"
 fails 69 usher token frontdoor

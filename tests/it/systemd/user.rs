@@ -12,9 +12,9 @@ fn the_users_systemd_starts_usherd_keeps_it_up_and_reloads_it() {
     }
     let (machine, idp) = machine();
     let _ = machine.run(include_str!("user.sh")).expect_ok();
-    // One for each usherd: usher's own, the first, after the crash, after each of nine stops, without the socket
-    // unit, with it again, after the watchdog.
-    assert_eq!(idp.token_requests(), 15);
+    // One for each usherd: usher's own, the first, after the crash, after each of nine stops, after the socket
+    // was removed twice, restarted and stopped, without the socket unit, with it again, after the watchdog.
+    assert_eq!(idp.token_requests(), 19);
 }
 
 #[test]

@@ -57,6 +57,12 @@ step 'usherd is in the sandbox'
 grep -q 'NoNewPrivs:.*1' "/proc/$(pid_of_usherd)/status" || fail 'no NoNewPrivileges'
 grep -q 'Seccomp:.*2' "/proc/$(pid_of_usherd)/status" || fail 'no filter of system calls'
 
+shown=$'\n'$(ctl show usherd.service)$'\n'
+for line in Restart=on-failure WatchdogUSec=30s TimeoutStopUSec=30s LimitCORE=0 UMask=0077 KeyringMode=private \
+    MemoryDenyWriteExecute=yes LockPersonality=yes RestrictNamespaces=yes; do
+    says $'\n'"$line"$'\n' "$shown"
+done
+
 step 'after a crash it is there again'
 before=$(pid_of_usherd)
 kill -KILL "$before"
@@ -79,7 +85,7 @@ ctl reload usherd
 step 'stopped, it is started by the next call'
 before=$(pid_of_usherd)
 as tester usher stop
-gone "$before"
+[[ ! -e /proc/$before ]] || fail 'it still runs'
 [[ $(ctl is-active usherd.service) == inactive ]] || fail 'it is not stopped'
 token
 for _ in {1..8}; do
@@ -87,6 +93,30 @@ for _ in {1..8}; do
     token
 done
 [[ $(ctl is-active usherd.service) == active ]] || fail 'systemd has had enough of it'
+
+step 'where the socket was removed, a call has systemd make another, whether usherd runs or not'
+socket=/run/user/1000/usher/usher.sock
+before=$(pid_of_usherd)
+rm "$socket"
+token
+[[ $(pid_of_usherd) != "$before" && ! -e /proc/$before ]] || fail 'it is the same process'
+as tester usher stop > /dev/null
+rm "$socket"
+token
+[[ $(pgrep --exact usherd) == "$(pid_of_usherd)" ]] || fail "processes: $(pgrep --exact --list-full usherd)"
+
+step 'the socket can be restarted while usherd runs'
+ctl restart usherd.socket
+token
+[[ $(ctl is-active usherd.socket) == active ]] || fail 'the socket is not systemd'"'"'s'
+
+step 'the socket alone is stopped, and usherd ends with it'
+before=$(pid_of_usherd)
+ctl stop usherd.socket
+gone "$before"
+[[ ! -e $socket ]] || fail 'the socket is still there'
+token
+[[ $(ctl is-active usherd.socket) == active ]] || fail 'the socket is not systemd'"'"'s'
 
 step 'a service that runs without the socket unit makes way, too'
 ctl stop usherd.socket usherd.service
@@ -97,7 +127,43 @@ token
 says 'stopped usherd.service' "$(as tester usher service install)"
 token
 
+step 'what changed since the start counts after another installation, and else nothing is restarted'
+before=$(pid_of_usherd)
+as tester usher service install > /dev/null
+[[ $(pid_of_usherd) == "$before" ]] || fail 'it was restarted for nothing'
+sed -i 's/^WatchdogSec=.*/WatchdogSec=99s/' /home/tester/.config/systemd/user/usherd.service
+says 'whose unit has changed' "$(as tester usher service install)"
+[[ $(pid_of_usherd) != "$before" ]] || fail 'it is the same process'
+[[ $(ctl show --property=WatchdogUSec --value usherd.service) == 30s ]] || fail 'the unit is not as it was'
+as tester mkdir bin
+install -m 755 -o tester /opt/usher/bin/{usher,usherd} /home/tester/bin/
+as tester bin/usher service install > /dev/null
+before=$(pid_of_usherd)
+install -m 755 -o tester /opt/usher/bin/usherd /home/tester/bin/
+says 'whose program has changed' "$(as tester bin/usher service install)"
+[[ $(pid_of_usherd) != "$before" ]] || fail 'it is the same process'
+as tester usher service install > /dev/null
+
+step 'where the socket was removed, an installation makes it anew'
+rm "$socket"
+says "opened $socket anew" "$(as tester usher service install)"
+[[ -S $socket ]] || fail 'there is no socket'
+
+step 'root with the environment of a user leaves the home alone'
+fails 78 env HOME=/home/tester XDG_RUNTIME_DIR=/run/user/1000 usher service install
+says 'belongs to uid 1000' "$told"
+says 'reads' "$(as tester env XDG_CONFIG_HOME=/home/tester/elsewhere usher service install 2>&1 || true)"
+[[ -z $(find /home/tester/elsewhere -type f) ]] || fail 'files are left where systemd does not look'
+
+step 'units that were removed by hand are told as gone, and what is left of them is taken back'
+mv /home/tester/.config/systemd/user/usherd.{socket,service} /home/tester/
+says 'which is gone' "$(as tester usher service status)"
+says 'whose file is gone' "$(as tester usher service uninstall)"
+[[ -z $(find /home/tester/.config/systemd/user -type l) && ! -e $socket ]] || fail 'something is left'
+as tester usher service install > /dev/null
+
 step 'an usherd that hangs is killed and replaced'
+ctl start usherd.service
 [[ $(ctl show --property=WatchdogUSec --value usherd.service) == 30s ]] || fail 'the unit has no watchdog'
 printf '[Service]\nWatchdogSec=2s\n' > /home/tester/.config/systemd/user/usherd.service.d/watchdog.conf
 ctl daemon-reload

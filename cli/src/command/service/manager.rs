@@ -1,16 +1,19 @@
 //! What the user's systemd is asked about usherd's units, and told to do with them.
 
 use std::{
-    collections::HashMap,
     path::Path,
     process::{Output, Stdio},
 };
 
-use crate::{caller::Caller, error::Error, systemd::UserManager};
+use crate::{
+    caller::Caller,
+    error::Error,
+    systemd::{Shown, UserManager},
+};
 
 /// What is asked for.
 const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,FragmentPath,MainPID,ActiveEnterTimestamp,Result,\
-                          ExecMainStatus";
+                          ExecMainCode,ExecMainStatus,ExecMainStartTimestamp";
 
 /// The caller's, or why there is none and what to do instead.
 pub(super) fn find(caller: &Caller<'_>) -> Result<UserManager, Error> {
@@ -29,7 +32,7 @@ pub(super) fn find(caller: &Caller<'_>) -> Result<UserManager, Error> {
 
 /// What systemd knows about a unit.
 #[derive(Debug)]
-pub(super) struct State(HashMap<String, String>);
+pub(super) struct State(Shown);
 
 impl State {
     /// Runs, or listens.
@@ -62,17 +65,18 @@ impl State {
         self.get("ActiveEnterTimestamp").strip_prefix('@')?.parse().ok().filter(|_| self.is_active())
     }
 
-    /// How it failed: systemd's word for it, and a service's exit code.
+    /// When its process was started, in epoch seconds.
+    pub(super) fn started(&self) -> Option<i64> {
+        self.get("ExecMainStartTimestamp").strip_prefix('@')?.parse().ok()
+    }
+
+    /// How it failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        let result = self.get("Result");
-        (self.active() == "failed").then(|| match self.get("ExecMainStatus") {
-            "" => result.to_owned(),
-            code => format!("{result}, exit code {code}"),
-        })
+        self.0.failure().map(|failure| failure.to_string())
     }
 
     fn get(&self, property: &str) -> &str {
-        self.0.get(property).map_or("", String::as_str)
+        self.0.get(property)
     }
 }
 
@@ -81,8 +85,7 @@ impl UserManager {
     pub(super) fn state(&self, unit: &str) -> Result<State, Error> {
         // @ and epoch seconds: whatever language and time zone the user's systemd has.
         let output = self.call(&["--timestamp=unix", "--property", PROPERTIES, "show", unit])?;
-        let lines = output.lines().filter_map(|line| line.split_once('='));
-        Ok(State(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()))
+        Ok(State(Shown::parse(&output)))
     }
 
     /// `systemctl --user ARGS`; an error says what it said.

@@ -1,6 +1,6 @@
 //! `usher service status`: what is installed, what runs, and for how long.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use serde::Serialize;
 
@@ -48,6 +48,8 @@ struct UnitFacts {
     path: Option<String>,
     /// It is a file of `usher service install`.
     ours: bool,
+    /// The file was removed, and systemd has not noticed.
+    gone: bool,
     enabled: bool,
     /// systemd's word.
     state: String,
@@ -89,6 +91,7 @@ impl UnitFacts {
             name,
             path: Some(state.file().to_owned()).filter(|path| !path.is_empty()),
             ours,
+            gone: !state.file().is_empty() && !Path::new(state.file()).exists(),
             enabled: state.is_enabled(),
             state: state.active().to_owned(),
             since: state.since(),
@@ -118,8 +121,14 @@ fn human(facts: &Facts, now: i64) -> String {
         if unit.name == SOCKET {
             text.push_str(if unit.enabled { ", enabled" } else { ", not enabled" });
         }
-        let _ =
-            writeln!(text, ", {path}{}", if unit.ours { "" } else { " (not of `usher service install`)" });
+        let whose = match (unit.gone, unit.ours) {
+            (true, _) => {
+                ", which is gone: `usher service install` writes it anew, `uninstall` takes back the rest"
+            }
+            (false, true) => "",
+            (false, false) => " (not of `usher service install`)",
+        };
+        let _ = writeln!(text, ", {path}{whose}");
         if let Some(failure) = &unit.failure {
             let _ = writeln!(text, "  it failed: {failure}; `journalctl --user -u {}` says why", unit.name);
         }
@@ -155,6 +164,7 @@ mod tests {
             name,
             path: Some(format!("/u/{name}")),
             ours: true,
+            gone: false,
             enabled: name == SOCKET,
             state: state.to_owned(),
             since: (state == "active").then_some(1000),
@@ -187,6 +197,9 @@ mod tests {
         assert!(
             human(&facts("failed"), 1060).contains("exit code 78; `journalctl --user -u usherd.service`")
         );
+        let mut removed = facts("active");
+        removed.units[1].gone = true;
+        assert!(human(&removed, 1060).contains("/u/usherd.service, which is gone: `usher service install`"));
         let mut none = facts("inactive");
         (none.installed, none.units[0].path) = (false, None);
         assert!(human(&none, 1060).contains("usherd.socket: not installed\n"));

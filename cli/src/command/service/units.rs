@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -86,6 +86,21 @@ impl Unit {
         })
     }
 
+    /// The place has to be the caller's own: with `sudo -E` it is somebody else's home, in which root's files
+    /// would be in the way.
+    pub(super) fn check_owner(&self) -> Result<(), Error> {
+        let there = self.path.ancestors().skip(1).find_map(|path| Some((path, fs::metadata(path).ok()?)));
+        let uid = nix::unistd::geteuid().as_raw();
+        match there {
+            Some((path, meta)) if meta.uid() != uid => Err(Error::Configuration(format!(
+                "{} belongs to uid {}, and you are uid {uid}: say this as that user, without sudo, or set HOME",
+                path.display(),
+                meta.uid()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts `text` there, as a whole or not at all.
     pub(super) fn write(&self, text: &str) -> Result<(), Error> {
         let write = || {
@@ -99,6 +114,13 @@ impl Unit {
             Ok(())
         };
         write().map_err(|error: io::Error| self.cannot("write", &error))
+    }
+
+    /// The links that enable it, by the unit's [Install].
+    pub(super) fn links(&self) -> impl Iterator<Item = PathBuf> {
+        ["sockets.target.wants", "default.target.wants"]
+            .into_iter()
+            .map(|wants| self.path.with_file_name(wants).join(self.name))
     }
 
     /// Takes it away.
@@ -144,6 +166,20 @@ mod tests {
         assert!(!text.contains("cargo"), "{text}");
         for odd in ["/a b/usherd", "/a$b/usherd", "/a\"/usherd", "/a\n/usherd", "usherd"] {
             assert!(service.text(Path::new(odd)).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_place_of_somebody_elses_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        in_home(dir.path())[0].check_owner().unwrap();
+        // Nobody's own: neither root nor a user has this uid.
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.path(), Some(4242), None).unwrap();
+            let told = in_home(dir.path())[0].check_owner().unwrap_err().to_string();
+            assert!(told.contains("belongs to uid 4242"), "{told}");
+        } else {
+            assert!(in_home(Path::new("/"))[0].check_owner().is_err());
         }
     }
 
