@@ -109,6 +109,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
         Where::Listener(listener, _) => listener.place.path().to_owned(),
         Where::Stream(_) => PathBuf::new(),
     };
+    tokio::spawn(engine.clone().refresh_ahead());
     let Parts { config_path, home, profiles, max_connections, idle_exit, .. } = parts;
     let policy = Arc::new(parts.policy);
     let places = Places { config: config_path, home, socket };

@@ -10,6 +10,7 @@ pub mod memory;
 pub mod notify;
 pub mod process;
 pub mod random;
+mod readable;
 pub mod trusted;
 pub mod users;
 pub mod watch;

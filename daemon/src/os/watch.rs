@@ -1,23 +1,12 @@
 //! Whether the socket's path still leads to our socket (inotify(7)).
 
-use std::{
-    io,
-    os::fd::{AsFd as _, AsRawFd, RawFd},
-    path::Path,
-    time::Duration,
-};
+use std::{io, path::Path, time::Duration};
 
-use nix::{
-    errno::Errno,
-    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
-};
-use tokio::{
-    io::unix::AsyncFd,
-    time::{self, MissedTickBehavior},
-};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::time::{self, MissedTickBehavior};
 use tracing::debug;
 
-use super::listener::Place;
+use super::{listener::Place, readable::Readable};
 
 /// How often it is looked where the system has no inotify instance left for us.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,19 +35,10 @@ pub async fn lost(place: &Place) {
 }
 
 /// Changes of a directory's entries.
-struct Changes(AsyncFd<Events>);
-
-struct Events(Inotify);
-
-impl AsRawFd for Events {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
+struct Changes(Readable<Inotify>);
 
 impl Changes {
     /// Of the directory that `path` is in.
-    #[expect(unsafe_code, reason = "tokio's registration of a descriptor")]
     fn of(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let entries = AddWatchFlags::IN_CREATE
@@ -68,23 +48,16 @@ impl Changes {
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
         inotify.add_watch(path.parent().unwrap_or(Path::new("/")), entries)?;
-        // SAFETY: the descriptor is inotify's own, and neither replaced nor closed before the registration ends.
-        Ok(Self(unsafe { AsyncFd::register(Events(inotify)) }?))
+        Ok(Self(Readable::new(inotify)?))
     }
 
     /// Waits for the next ones.
     async fn next(&mut self) -> io::Result<()> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            match ready.get_inner().0.read_events() {
-                // The directory itself is gone or elsewhere: what follows is not told any more.
-                Ok(events) if events.iter().any(|event| event.name.is_none()) => {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                Ok(_) => return Ok(()),
-                Err(Errno::EAGAIN) => ready.clear_ready(),
-                Err(errno) => return Err(errno.into()),
-            }
+        let events = self.0.read(Inotify::read_events).await?;
+        // The directory itself is gone or elsewhere: what follows is not told any more.
+        if events.iter().any(|event| event.name.is_none()) {
+            return Err(io::ErrorKind::NotFound.into());
         }
+        Ok(())
     }
 }

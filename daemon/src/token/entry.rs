@@ -19,7 +19,7 @@ use super::{
     backoff,
     budget::Budget,
     flight::{Flight, Outcome, Pilot},
-    freshness::{Freshness, freshness},
+    freshness::{Freshness, freshness, is_used_lately},
     name::SecretTag,
     ports::{IssueError, SecretError},
     standing::Standing,
@@ -33,6 +33,9 @@ use crate::domain::{
 
 /// A secret that could not be read is not tried again for a refresh before this has passed.
 const SECRET_RETRY: Duration = Duration::from_secs(1);
+/// A refresh that came to nothing without a request is tried again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// What is asked of the IdP for one key, and what came of it.
 #[derive(Debug)]
 pub struct Entry {
@@ -91,6 +94,17 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// What to do for a key whose token may want a refresh.
+#[derive(Debug)]
+pub enum Ahead {
+    /// Send this flight off.
+    TakeOff(Takeoff),
+    /// Look again after so long.
+    Later(Duration),
+    /// It has no token to refresh, a refresh is under way or not yet due, or nobody has used it lately.
+    Nothing,
+}
+
 /// Why no request may be sent, and for how long.
 #[derive(Debug)]
 pub enum Refusal {
@@ -100,6 +114,14 @@ pub enum Refusal {
     Rejections(Duration),
     /// The budget is used up.
     Budget(RequestLimit, Duration),
+}
+
+impl Refusal {
+    /// For how long.
+    pub fn wait(&self) -> Duration {
+        let (Self::Trouble(_, wait) | Self::Rejections(wait) | Self::Budget(_, wait)) = self;
+        *wait
+    }
 }
 
 /// The right, and the duty, to fetch.
@@ -198,6 +220,35 @@ impl Entry {
         }
     }
 
+    /// Decides whether the token is to be refreshed without a caller.
+    pub fn look_ahead(&self, now: Moment) -> Ahead {
+        let mut state = self.lock();
+        let Some(lifetime) = state.token.as_ref().and_then(|token| token.lifetime) else {
+            return Ahead::Nothing;
+        };
+        let wanted = matches!(freshness(now, &lifetime, Duration::ZERO), Freshness::Ageing | Freshness::Due)
+            && state.last_used.is_some_and(|last_used| is_used_lately(last_used, &lifetime, now));
+        if !wanted || state.flight.is_some() {
+            return Ahead::Nothing;
+        }
+        match state.refusal(now) {
+            Some(refusal) => Ahead::Later(refusal.wait()),
+            None => Ahead::TakeOff(state.take_off(true).1),
+        }
+    }
+
+    /// When to look whether the token wants a refresh; none if there is none that is valid.
+    pub fn next_look(&self, now: Moment) -> Option<Moment> {
+        let state = self.lock();
+        let lifetime = state.token.as_ref()?.lifetime.filter(|lifetime| !lifetime.left(now).is_zero())?;
+        let due = lifetime.requested_at + lifetime.refresh_at_age;
+        Some(match state.refusal(now) {
+            Some(refusal) => now + refusal.wait(),
+            None if due.reached(now) => now + LOOK_AGAIN,
+            None => due,
+        })
+    }
+
     /// Counts a request that is about to be sent. Refused if the budget has none left.
     pub fn spend(&self, now: Moment) -> Result<(), Refusal> {
         let mut state = self.lock();
@@ -258,6 +309,17 @@ impl Entry {
     /// Ends a flight that sent nothing.
     pub fn grounded(&self, takeoff: Takeoff, outcome: Outcome) {
         self.lock().end_flight();
+        takeoff.pilot.land(outcome);
+    }
+
+    /// Ends a flight that sent nothing, as the IdP is known to be down: none is sent before `until`, either. It
+    /// counts as no failure of this key's own.
+    pub fn postponed(&self, takeoff: Takeoff, cause: Cause, until: Moment, outcome: Outcome) {
+        {
+            let mut state = self.lock();
+            state.end_flight();
+            state.trouble = Some(Trouble { cause, until });
+        }
         takeoff.pilot.land(outcome);
     }
 

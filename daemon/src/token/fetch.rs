@@ -6,6 +6,7 @@ use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use super::{
+    circuit::Passage,
     entry::{Cause, Entry, Takeoff},
     error::TokenError,
     freshness,
@@ -37,13 +38,16 @@ impl Engine {
         let guard = LostFlight { entry: Arc::clone(entry), armed: true };
         let fetch = tokio::spawn(async move {
             engine.fetch(&profile, grant, &guard.entry, takeoff).await;
+            if let Some(at) = guard.entry.next_look(engine.now()) {
+                engine.shared.agenda.note(at, &profile.name, &guard.entry);
+            }
             guard.disarm();
         });
         entry.fetching(fetch.abort_handle());
     }
 
     async fn fetch(&self, profile: &Profile, grant: ClientCredentials, entry: &Entry, takeoff: Takeoff) {
-        let Shared { ports, namer, queues, .. } = &*self.shared;
+        let Shared { ports, namer, queues, circuits, .. } = &*self.shared;
         let secret = match ports.secrets.resolve(&grant.client_secret).await {
             Ok(secret) => secret,
             Err(error) => {
@@ -54,7 +58,8 @@ impl Engine {
             }
         };
         // After the secret, which may take its time, and before the time from which the token's life counts.
-        let _turn = match queues.turn(grant.token_endpoint.configured()).await {
+        let idp = grant.token_endpoint.configured().clone();
+        let _turn = match queues.turn(&idp).await {
             Ok(turn) => turn,
             Err(crowded) => {
                 warn!(profile = profile.name, %crowded, "token request not sent");
@@ -62,6 +67,14 @@ impl Engine {
             }
         };
         let tag = namer.tag(&secret);
+        let passage = match circuits.permit(&idp, || ports.clock.now()).await {
+            Ok(passage) => passage,
+            Err((error, retry_in)) => {
+                let told = Err(issue_error(profile, error.clone(), retry_in));
+                let cause = Cause::Issue { error, secret: tag };
+                return entry.postponed(takeoff, cause, ports.clock.now() + retry_in, told);
+            }
+        };
         let requested_at = ports.clock.now();
         if let Some((error, retry_in)) = entry.standing.refusal(tag, requested_at) {
             return entry.grounded(takeoff, Err(issue_error(profile, error, retry_in)));
@@ -94,13 +107,22 @@ impl Engine {
                     "token fetched"
                 );
                 entry.standing.clear();
+                passage.answered();
                 entry.landed(takeoff, token, ports.clock.now());
             }
-            Err(error) => self.failed(profile, entry, takeoff, error, tag),
+            Err(error) => self.failed(profile, passage, entry, takeoff, error, tag),
         }
     }
 
-    fn failed(&self, profile: &Profile, entry: &Entry, takeoff: Takeoff, error: IssueError, tag: SecretTag) {
+    fn failed(
+        &self,
+        profile: &Profile,
+        passage: Passage<'_>,
+        entry: &Entry,
+        takeoff: Takeoff,
+        error: IssueError,
+        tag: SecretTag,
+    ) {
         warn!(
             profile = profile.name,
             kind = ?error.kind,
@@ -111,6 +133,9 @@ impl Engine {
         );
         let ports = &self.shared.ports;
         let now = ports.clock.now();
+        if passage.failed(&error, now, ports.jitter.unit()) {
+            warn!(profile = profile.name, "the IdP seems to be down: it is asked by one at a time");
+        }
         let cause = Cause::Issue { error: error.clone(), secret: tag };
         entry.failed(takeoff, cause, now, ports.jitter.unit(), |retry_in| {
             entry.standing.failed(tag, &error, now + retry_in);

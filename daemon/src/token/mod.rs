@@ -6,6 +6,8 @@
 //! - [`fetch`]: from the secret to the cache
 //! - [`entry`]: one key's state, changed under one short lock
 //! - [`flight`]: one fetch that any number of callers wait for
+//! - [`ahead`], [`agenda`]: refreshes ahead of expiry, and when they are due
+//! - [`circuit`]: an IdP that is down is asked by one at a time
 //! - [`queue`]: how many requests one IdP gets at a time
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
@@ -17,9 +19,12 @@
 //!
 //! It knows neither gRPC nor HTTP nor the operating system.
 
+pub mod agenda;
+pub mod ahead;
 pub mod backoff;
 pub mod budget;
 pub mod cache;
+pub mod circuit;
 pub mod entry;
 pub mod error;
 pub mod fetch;

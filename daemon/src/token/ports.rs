@@ -16,6 +16,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Clock: Send + Sync {
     /// Now, on both clocks.
     fn now(&self) -> Moment;
+
+    /// Waits until so long after boot, suspend included: what came while the machine slept has come when it
+    /// wakes.
+    fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()>;
 }
 
 /// Spreads what would otherwise happen everywhere at once.

@@ -7,7 +7,9 @@ use tracing::info;
 use url::Url;
 
 use super::{
+    agenda::Agenda,
     cache::{Changes, Directory, Slot},
+    circuit::Circuits,
     entry::{Cause, Decision, Entry, Refusal},
     error::TokenError,
     flight::Outcome,
@@ -103,6 +105,8 @@ pub(super) struct Shared {
     pub(super) ports: Ports,
     pub(super) namer: Namer,
     pub(super) queues: Queues,
+    pub(super) agenda: Agenda,
+    pub(super) circuits: Circuits,
     directory: ArcSwap<Directory>,
 }
 
@@ -114,6 +118,8 @@ impl Engine {
                 ports,
                 namer,
                 queues: Queues::default(),
+                agenda: Agenda::default(),
+                circuits: Circuits::default(),
                 directory: ArcSwap::default(),
             }),
         }

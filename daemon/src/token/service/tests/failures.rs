@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{HOUR, World, failure, limit, profiles, request, text, with_grant};
+use super::world::{HOUR, World, failure, limit, profile, profiles, request, text, with_grant};
 use crate::{
     domain::scope::ScopeSet,
     token::{
@@ -255,4 +255,42 @@ async fn a_scope_that_was_not_granted_is_an_error_only_for_who_named_it() {
         assert!(matches!(&error, TokenError::ScopeNotGranted { scope, .. } if scope == "read"), "{error}");
     }
     assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_keys_of_a_dead_idp_do_not_make_five_hundred_requests() {
+    let world = World::new();
+    let name = |number: u32| format!("p{number}");
+    world.engine.apply(&profiles((0..500).map(|number| profile(&name(number)))));
+    for _ in 0..500 {
+        world.idp.fail(IssueErrorKind::Unreachable);
+    }
+    let ask_all = async || {
+        let mut refused = 0;
+        for number in 0..500 {
+            let answer = world.ask(&TokenRequest { profile: name(number), ..request() }).await;
+            refused += u32::from(answer.is_err());
+        }
+        refused
+    };
+    assert_eq!((ask_all().await, world.requests()), (500, 3));
+    // One finds out; all others are told what it found.
+    world.pass(2);
+    assert_eq!((ask_all().await, world.requests()), (500, 4));
+    // It is back: of all who ask at once one gets through, and then the others, too.
+    world.idp.script.lock().unwrap().clear();
+    world.pass(60);
+    world.idp.hold();
+    let callers = (0..500).map(|number| {
+        let (world, request) = (world.clone(), TokenRequest { profile: name(number), ..request() });
+        tokio::spawn(async move { world.ask(&request).await })
+    });
+    let callers: Vec<_> = callers.collect();
+    world.settle().await;
+    assert_eq!(world.requests(), 5);
+    world.idp.open();
+    for caller in callers {
+        caller.await.unwrap().unwrap();
+    }
+    assert_eq!(world.requests(), 504);
 }

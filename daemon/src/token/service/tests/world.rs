@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     domain::{
@@ -47,7 +47,7 @@ impl World {
     /// One profile `p` with tokens of an hour.
     pub(super) fn new() -> Self {
         let start = Moment { wall: Duration::from_secs(1_800_000_000), boot: Duration::from_secs(5_000) };
-        let clock = Arc::new(FakeClock(Mutex::new(start)));
+        let clock = Arc::new(FakeClock { now: Mutex::new(start), moved: Notify::new() });
         let idp = Arc::new(FakeIdp {
             script: Mutex::default(),
             requests: Mutex::default(),
@@ -70,13 +70,13 @@ impl World {
 
     /// Time passes on both clocks.
     pub(super) fn pass(&self, seconds: u64) {
-        let mut now = self.clock.0.lock().unwrap();
-        *now = *now + Duration::from_secs(seconds);
+        self.set(|now| *now = *now + Duration::from_secs(seconds));
     }
 
     /// The clocks are set.
     pub(super) fn set(&self, change: impl FnOnce(&mut Moment)) {
-        change(&mut self.clock.0.lock().unwrap());
+        change(&mut self.clock.now.lock().unwrap());
+        self.clock.moved.notify_waiters();
     }
 
     pub(super) fn set_secret(&self, secret: Result<&str, &str>) {
@@ -167,11 +167,26 @@ pub(super) fn failure(kind: IssueErrorKind) -> IssueError {
     IssueError::new(kind, format!("{kind:?}"))
 }
 
-struct FakeClock(Mutex<Moment>);
+struct FakeClock {
+    now: Mutex<Moment>,
+    moved: Notify,
+}
 
 impl Clock for FakeClock {
     fn now(&self) -> Moment {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
+    }
+
+    fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                if self.now().boot >= boot {
+                    return;
+                }
+                moved.await;
+            }
+        })
     }
 }
 

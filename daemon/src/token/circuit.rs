@@ -1,0 +1,256 @@
+//! One circuit breaker for each IdP: when it does not answer one client, it is not asked for the others, either.
+//!
+//! Each key backs off by itself, which is not enough: 500 keys of an IdP that is down would make 500 requests
+//! at every turn. After a few failures in a row, of whatever keys, the circuit is open: nobody asks until the
+//! back-off has passed, then one request is let through; who comes meanwhile waits for what becomes of it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, futures::OwnedNotified};
+use url::Url;
+
+use super::{
+    backoff,
+    ports::{IssueError, IssueErrorKind},
+};
+use crate::domain::time::Moment;
+
+/// Failures in a row that open a circuit. One alone may be a lost packet.
+const OPENS_AFTER: u32 = 3;
+
+/// How long the one request that was let through may take: longer than any does.
+const PROBE: Duration = Duration::from_secs(30);
+
+/// The circuits of all IdPs that have failed lately, by origin.
+#[derive(Debug, Default)]
+pub struct Circuits(Mutex<HashMap<String, Circuit>>);
+
+#[derive(Debug)]
+struct Circuit {
+    failures: u32,
+    error: IssueError,
+    /// When the next request may be let through, if it is open.
+    until: Moment,
+    /// One has been let through, and until this moment the others wait for it.
+    probe: Option<Moment>,
+    came_back: Arc<Notify>,
+}
+
+/// Whether a request may be sent.
+enum Permit {
+    Granted,
+    Refused(IssueError, Duration),
+    /// Another one has been let through.
+    Wait(OwnedNotified),
+}
+
+impl Circuits {
+    /// Whether the IdP may be asked. If not, why, and how soon it may be.
+    pub async fn permit(
+        &self,
+        idp: &Url,
+        now: impl Fn() -> Moment,
+    ) -> Result<Passage<'_>, (IssueError, Duration)> {
+        loop {
+            match self.decide(idp, now()) {
+                Permit::Granted => return Ok(Passage { circuits: self, idp: origin(idp) }),
+                Permit::Refused(error, wait) => return Err((error, wait)),
+                Permit::Wait(back) => drop(tokio::time::timeout(PROBE, back).await),
+            }
+        }
+    }
+
+    fn decide(&self, idp: &Url, now: Moment) -> Permit {
+        let mut circuits = self.lock();
+        let Some(circuit) = circuits.get_mut(&origin(idp)).filter(|circuit| circuit.failures >= OPENS_AFTER)
+        else {
+            return Permit::Granted;
+        };
+        if circuit.probe.is_some_and(|until| !until.reached(now)) {
+            return Permit::Wait(Arc::clone(&circuit.came_back).notified_owned());
+        }
+        let wait = circuit.until.after(now);
+        if !wait.is_zero() {
+            return Permit::Refused(circuit.error.clone(), wait);
+        }
+        circuit.probe = Some(now + PROBE);
+        Permit::Granted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Circuit>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to ask the IdP once. Dropped, it leaves the way to the next one.
+#[derive(Debug)]
+pub struct Passage<'a> {
+    circuits: &'a Circuits,
+    idp: String,
+}
+
+impl Passage<'_> {
+    /// The IdP answered: with a token, or with a refusal that concerns one client.
+    pub fn answered(self) {
+        if let Some(circuit) = self.circuits.lock().remove(&self.idp) {
+            circuit.came_back.notify_waiters();
+        }
+    }
+
+    /// The request failed. Whether that was one too many, so that the circuit is open now.
+    pub fn failed(self, error: &IssueError, now: Moment, jitter: f64) -> bool {
+        if !is_down(error) {
+            self.answered();
+            return false;
+        }
+        let mut circuits = self.circuits.lock();
+        let circuit = circuits.entry(self.idp.clone()).or_insert_with(|| Circuit {
+            failures: 0,
+            error: error.clone(),
+            until: now,
+            probe: None,
+            came_back: Arc::default(),
+        });
+        circuit.failures = circuit.failures.saturating_add(1);
+        circuit.error = error.clone();
+        circuit.probe = None;
+        circuit.came_back.notify_waiters();
+        if circuit.failures >= OPENS_AFTER {
+            let times = circuit.failures - OPENS_AFTER + 1;
+            circuit.until = now + backoff::transient(times, error.retry_after, jitter);
+        }
+        circuit.failures == OPENS_AFTER
+    }
+}
+
+impl Drop for Passage<'_> {
+    fn drop(&mut self) {
+        if let Some(circuit) = self.circuits.lock().get_mut(&self.idp)
+            && circuit.probe.take().is_some()
+        {
+            circuit.came_back.notify_waiters();
+        }
+    }
+}
+
+fn origin(idp: &Url) -> String {
+    idp.origin().ascii_serialization()
+}
+
+/// Whether the error says that the IdP as a whole is not well. Too many requests of one client say nothing of
+/// the others.
+fn is_down(error: &IssueError) -> bool {
+    match error.kind {
+        IssueErrorKind::Unreachable => true,
+        IssueErrorKind::Unavailable => error.http_status.is_some_and(|status| status >= 500),
+        IssueErrorKind::Invalid | IssueErrorKind::Refused => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        let span = Duration::from_secs(1_000 + seconds);
+        Moment { wall: span, boot: span }
+    }
+
+    fn down() -> IssueError {
+        IssueError::new(IssueErrorKind::Unreachable, "no answer")
+    }
+
+    /// For how many seconds no request is let through; a minute stands for "until another one is back".
+    fn wait(circuits: &Circuits, idp: &Url, now: Moment) -> Option<u64> {
+        match circuits.decide(idp, now) {
+            Permit::Granted => None,
+            Permit::Refused(_, wait) => Some(wait.as_secs()),
+            Permit::Wait(_) => Some(60),
+        }
+    }
+
+    fn passage<'a>(circuits: &'a Circuits, idp: &Url) -> Passage<'a> {
+        Passage { circuits, idp: origin(idp) }
+    }
+
+    fn failed(circuits: &Circuits, idp: &Url, error: &IssueError, now: Moment) -> bool {
+        passage(circuits, idp).failed(error, now, 0.0)
+    }
+
+    #[test]
+    fn after_some_failures_one_request_at_a_time_finds_out_for_all() {
+        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        let other = "https://b.example/token".parse().unwrap();
+        for _ in 0..OPENS_AFTER - 1 {
+            assert!(!failed(&circuits, &idp, &down(), at(0)));
+            assert_eq!(wait(&circuits, &idp, at(0)), None);
+        }
+        assert!(failed(&circuits, &idp, &down(), at(0)), "it is told when it opens");
+        assert_eq!((wait(&circuits, &idp, at(0)), wait(&circuits, &other, at(0))), (Some(1), None));
+        // One goes through; the others wait for what becomes of it.
+        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(1))), (None, Some(60)));
+        assert!(!failed(&circuits, &idp, &down(), at(2)), "it is open already");
+        assert_eq!(wait(&circuits, &idp, at(2)), Some(2));
+        assert_eq!(wait(&circuits, &idp, at(4)), None);
+        passage(&circuits, &idp).answered();
+        assert_eq!(wait(&circuits, &idp, at(4)), None);
+        assert!(!failed(&circuits, &idp, &down(), at(5)), "it counts anew");
+    }
+
+    #[test]
+    fn a_probe_that_never_comes_back_holds_nobody_up_for_good() {
+        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        for _ in 0..OPENS_AFTER {
+            failed(&circuits, &idp, &down(), at(0));
+        }
+        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(30))), (None, Some(60)));
+        assert_eq!(wait(&circuits, &idp, at(31)), None);
+    }
+
+    #[test]
+    fn a_probe_that_is_not_sent_leaves_the_way_to_the_next() {
+        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        for _ in 0..OPENS_AFTER {
+            failed(&circuits, &idp, &down(), at(0));
+        }
+        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(1))), (None, Some(60)));
+        drop(passage(&circuits, &idp));
+        assert_eq!(wait(&circuits, &idp, at(1)), None);
+    }
+
+    #[test]
+    fn what_the_idp_says_to_one_client_is_an_answer() {
+        let idp: Url = "https://a.example/token".parse().unwrap();
+        let status = |kind, status| IssueError { http_status: Some(status), ..IssueError::new(kind, "no") };
+        for (error, opens) in [
+            (status(IssueErrorKind::Unavailable, 503), true),
+            (status(IssueErrorKind::Unavailable, 429), false),
+            (status(IssueErrorKind::Unavailable, 400), false),
+            (status(IssueErrorKind::Refused, 401), false),
+            (status(IssueErrorKind::Invalid, 200), false),
+            (down(), true),
+        ] {
+            let circuits = Circuits::default();
+            let opened = (0..OPENS_AFTER).any(|_| failed(&circuits, &idp, &error, at(0)));
+            assert_eq!(opened, opens, "{error:?}");
+        }
+        let circuits = Circuits::default();
+        for error in [down(), down(), status(IssueErrorKind::Refused, 401), down(), down()] {
+            assert!(!failed(&circuits, &idp, &error, at(0)), "not in a row");
+        }
+    }
+
+    #[test]
+    fn what_the_idp_asks_for_is_honoured() {
+        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        let error = IssueError { retry_after: Some(Duration::from_secs(120)), ..down() };
+        for _ in 0..OPENS_AFTER {
+            failed(&circuits, &idp, &error, at(0));
+        }
+        assert_eq!((wait(&circuits, &idp, at(119)), wait(&circuits, &idp, at(120))), (Some(1), None));
+    }
+}
