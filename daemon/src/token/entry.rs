@@ -2,6 +2,7 @@
 //!
 //! [`Entry::decide`] is the decision table; it does no I/O and asks no clock.
 
+mod ahead;
 mod state;
 
 use std::{
@@ -12,14 +13,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
+pub use self::ahead::Ahead;
 use self::state::{Failures, Rejections, State};
 use super::{
     backoff,
     budget::Budget,
     flight::{Flight, Outcome, Pilot},
-    freshness::{Freshness, freshness, is_used_lately},
+    freshness::{Freshness, freshness},
     name::SecretTag,
     ports::{IssueError, SecretError},
     standing::Standing,
@@ -33,9 +35,6 @@ use crate::domain::{
 
 /// A secret that could not be read is not tried again for a refresh before this has passed.
 const SECRET_RETRY: Duration = Duration::from_secs(1);
-/// A refresh that came to nothing without a request is tried again after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
 /// What is asked of the IdP for one key, and what came of it.
 #[derive(Debug)]
 pub struct Entry {
@@ -47,6 +46,8 @@ pub struct Entry {
     pub standing: Arc<Standing>,
     served: AtomicU64,
     state: Mutex<State>,
+    /// Told whenever something has happened to the key that who watches it wants to know.
+    news: watch::Sender<()>,
 }
 
 /// Why the last fetch failed, and until when no other is sent.
@@ -92,17 +93,6 @@ pub enum Decision {
     },
     /// There is no token, and no request may be sent yet.
     Refuse(Refusal),
-}
-
-/// What to do for a key whose token may want a refresh.
-#[derive(Debug)]
-pub enum Ahead {
-    /// Send this flight off.
-    TakeOff(Takeoff),
-    /// Look again after so long.
-    Later(Duration),
-    /// It has no token to refresh, a refresh is under way or not yet due, or nobody has used it lately.
-    Nothing,
 }
 
 /// Why no request may be sent, and for how long.
@@ -185,7 +175,14 @@ impl Entry {
             last_used: None,
             last_look: None,
         };
-        Self { audience, scopes, standing, served: AtomicU64::new(0), state: Mutex::new(state) }
+        Self {
+            audience,
+            scopes,
+            standing,
+            served: AtomicU64::new(0),
+            state: Mutex::new(state),
+            news: watch::Sender::new(()),
+        }
     }
 
     /// Decides for a caller who wants a token that lasts `min_ttl`, and who may know one, by its name,
@@ -220,35 +217,6 @@ impl Entry {
         }
     }
 
-    /// Decides whether the token is to be refreshed without a caller.
-    pub fn look_ahead(&self, now: Moment) -> Ahead {
-        let mut state = self.lock();
-        let Some(lifetime) = state.token.as_ref().and_then(|token| token.lifetime) else {
-            return Ahead::Nothing;
-        };
-        let wanted = matches!(freshness(now, &lifetime, Duration::ZERO), Freshness::Ageing | Freshness::Due)
-            && state.last_used.is_some_and(|last_used| is_used_lately(last_used, &lifetime, now));
-        if !wanted || state.flight.is_some() {
-            return Ahead::Nothing;
-        }
-        match state.refusal(now) {
-            Some(refusal) => Ahead::Later(refusal.wait()),
-            None => Ahead::TakeOff(state.take_off(true).1),
-        }
-    }
-
-    /// When to look whether the token wants a refresh; none if there is none that is valid.
-    pub fn next_look(&self, now: Moment) -> Option<Moment> {
-        let state = self.lock();
-        let lifetime = state.token.as_ref()?.lifetime.filter(|lifetime| !lifetime.left(now).is_zero())?;
-        let due = lifetime.requested_at + lifetime.refresh_at_age;
-        Some(match state.refusal(now) {
-            Some(refusal) => now + refusal.wait(),
-            None if due.reached(now) => now + LOOK_AGAIN,
-            None => due,
-        })
-    }
-
     /// Counts a request that is about to be sent. Refused if the budget has none left.
     pub fn spend(&self, now: Moment) -> Result<(), Refusal> {
         let mut state = self.lock();
@@ -273,6 +241,7 @@ impl Entry {
             }
         }
         takeoff.pilot.land(Ok(token));
+        self.news.send_replace(());
     }
 
     /// Ends a flight whose request failed. A token that is held stays. Answers how long no other request
@@ -304,12 +273,14 @@ impl Entry {
             wait
         };
         takeoff.pilot.land(outcome(wait));
+        self.news.send_replace(());
     }
 
     /// Ends a flight that sent nothing.
     pub fn grounded(&self, takeoff: Takeoff, outcome: Outcome) {
         self.lock().end_flight();
         takeoff.pilot.land(outcome);
+        self.news.send_replace(());
     }
 
     /// Ends a flight that sent nothing, as the IdP is known to be down: none is sent before `until`, either. It
@@ -321,6 +292,7 @@ impl Entry {
             state.trouble = Some(Trouble { cause, until });
         }
         takeoff.pilot.land(outcome);
+        self.news.send_replace(());
     }
 
     /// A flight that ended without any of these, by a panic: the next caller starts another.
@@ -348,6 +320,7 @@ impl Entry {
         if let Some(fetch) = state.fetch.take() {
             fetch.abort();
         }
+        self.news.send_replace(());
     }
 
     /// Whether it has been retired.
@@ -393,6 +366,7 @@ impl Entry {
     pub fn forget(&self) -> bool {
         let mut state = self.lock();
         state.generation += 1;
+        self.news.send_replace(());
         state.token.take().is_some()
     }
 

@@ -131,6 +131,23 @@ pub enum TokenError {
     Internal(&'static str),
 }
 
+impl TokenError {
+    /// Whether it is the request that is wrong, whatever the IdP does.
+    pub fn is_of_the_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Invalid(_)
+                | Self::ProfileUnknown { .. }
+                | Self::ProfileAmbiguous { .. }
+                | Self::ScopeNotAllowed { .. }
+                | Self::AudienceNotAllowed { .. }
+                | Self::UrlInvalid(_)
+                | Self::NoProfileForUrl { .. }
+                | Self::UrlNotAllowed { .. }
+        )
+    }
+}
+
 /// As much of a name as a profile's can be long.
 fn beginning(name: &str) -> String {
     const MAX: usize = 64;

@@ -8,6 +8,7 @@
 //! - [`flight`]: one fetch that any number of callers wait for
 //! - [`ahead`], [`agenda`]: refreshes ahead of expiry, and when they are due
 //! - [`circuit`]: an IdP that is down is asked by one at a time
+//! - [`watch`]: a key that somebody watches
 //! - [`queue`]: how many requests one IdP gets at a time
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
@@ -38,3 +39,4 @@ pub mod select;
 pub mod service;
 pub mod standing;
 pub mod static_token;
+pub mod watch;

@@ -290,6 +290,18 @@ impl Engine {
         Ok((token, source))
     }
 
+    /// The key that a request means now.
+    pub fn entry_of(&self, request: &TokenRequest) -> Result<Arc<Entry>, TokenError> {
+        let (slot, _) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
+        Ok(self.key(&slot, request)?.0)
+    }
+
+    /// Whether a request means a profile that hands out a long-lived token.
+    pub fn is_static(&self, request: &TokenRequest) -> bool {
+        select(&self.shared.directory.load(), &request.profile, &request.url)
+            .is_ok_and(|(slot, _)| matches!(slot.profile.grant, Grant::Static(_)))
+    }
+
     /// The key that a request means, and the scopes that the caller named itself.
     fn key(&self, slot: &Slot, request: &TokenRequest) -> Result<(Arc<Entry>, ScopeSet), TokenError> {
         let Some(Wanted { audience, scopes, explicit }) = wanted(&slot.profile, request)? else {

@@ -5,4 +5,5 @@ mod failures;
 mod reload;
 mod sharing;
 mod time;
+mod watch;
 mod world;

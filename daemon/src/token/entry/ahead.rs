@@ -1,0 +1,89 @@
+//! What happens to a key without a caller, and who hears of it.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Entry, Refusal, Takeoff};
+use crate::{
+    domain::{profile::Profile, time::Moment},
+    token::{
+        error::TokenError,
+        freshness::{Freshness, freshness, is_used_lately},
+        service::refused,
+    },
+};
+
+/// A refresh that came to nothing without a request is tried again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What to do for a key whose token may want a refresh.
+#[derive(Debug)]
+pub enum Ahead {
+    /// Send this flight off.
+    TakeOff(Takeoff),
+    /// Look again after so long.
+    Later(Duration),
+    /// It has no token to refresh, a refresh is under way or not yet due, or nobody has used it lately.
+    Nothing,
+}
+
+impl Entry {
+    /// Hears of all that happens to the key from now on. For as long as somebody does, it counts as used.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
+    /// Decides whether a token is to be fetched without a caller.
+    pub fn look_ahead(&self, now: Moment) -> Ahead {
+        let mut state = self.lock();
+        let lifetime = state.token.as_ref().and_then(|token| token.lifetime);
+        let wanted = match lifetime.map(|lifetime| (freshness(now, &lifetime, Duration::ZERO), lifetime)) {
+            Some((Freshness::Fresh, _)) => false,
+            Some((Freshness::Ageing | Freshness::Due, lifetime)) => {
+                let used = |last_used| is_used_lately(last_used, &lifetime, now);
+                self.is_watched() || state.last_used.is_some_and(used)
+            }
+            Some((Freshness::Expired, _)) | None => self.is_watched(),
+        };
+        if !wanted || state.flight.is_some() {
+            return Ahead::Nothing;
+        }
+        if let Some(refusal) = state.refusal(now) {
+            return Ahead::Later(refusal.wait());
+        }
+        let replaces = state.token.is_some();
+        Ahead::TakeOff(state.take_off(replaces).1)
+    }
+
+    /// When to look whether a token wants to be fetched; none if there is none that is valid, and nobody
+    /// watches.
+    pub fn next_look(&self, now: Moment) -> Option<Moment> {
+        let state = self.lock();
+        let lifetime = state.token.as_ref().and_then(|token| token.lifetime);
+        let lifetime = lifetime.filter(|lifetime| !lifetime.left(now).is_zero());
+        if lifetime.is_none() && (!self.is_watched() || state.retired) {
+            return None;
+        }
+        let due = lifetime.map(|lifetime| lifetime.requested_at + lifetime.refresh_at_age);
+        Some(match state.refusal(now) {
+            Some(refusal) => now + refusal.wait(),
+            None => due.filter(|due| !due.reached(now)).unwrap_or(now + LOOK_AGAIN),
+        })
+    }
+
+    /// Until when no request is sent because the last one failed; none if it did not.
+    pub fn trouble_until(&self) -> Option<Moment> {
+        self.lock().trouble.as_ref().map(|trouble| trouble.until)
+    }
+
+    /// Why the last request failed, as a caller is told.
+    pub fn trouble(&self, profile: &Profile, now: Moment) -> Option<TokenError> {
+        let trouble = self.lock().trouble.clone()?;
+        Some(refused(profile, Refusal::Trouble(trouble.cause, trouble.until.after(now))))
+    }
+}
