@@ -2,18 +2,19 @@
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdStream},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use tokio::net::UnixStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use usher_proto::{
     client::{ConnectError, Connection},
     socket,
     v1::{
         ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-        StatusRequest, StatusResponse, StopRequest, StopResponse,
+        StatusRequest, StatusResponse, StopRequest, StopResponse, WatchTokenRequest, WatchTokenResponse,
     },
     version,
 };
@@ -22,6 +23,9 @@ use crate::{caller::Caller, error::Error, start};
 
 /// How much longer than usherd we wait: it answers at the deadline with a reason, we know none.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long usherd may take to start, for somebody who has all the time in the world.
+const START: Duration = Duration::from_secs(30);
 
 /// usherd, connected.
 pub(crate) struct Daemon<'a> {
@@ -52,17 +56,47 @@ pub(crate) fn with_started_daemon<T>(
 ) -> Result<T, Error> {
     let (path, server) = (socket::path(|name| caller.var(name))?, server_uid(caller)?);
     let caller_now = &*caller;
-    let connect = async || match Connection::open(&path, server).await {
-        Err(ConnectError::NotRunning { .. }) if start::is_wanted(caller_now) => {
-            // Blocks this thread, on which nothing else has to go on.
-            start::start(caller_now, &path, deadline)?;
-            Ok(Connection::open(&path, server).await?)
-        }
-        other => Ok(other?),
-    };
+    let connect = async || connect_or_start(caller_now, &path, server, deadline).await;
     let (outcome, version) = drive(deadline, connect, work)?;
     compare(version, caller);
     outcome.map_err(|error| start::explain(error, caller, &path))
+}
+
+/// usherd, connected for as long as this process wants it.
+pub(crate) struct Lasting(Connection);
+
+impl Lasting {
+    /// Connects to the caller's usherd; where none is running one is started.
+    pub(crate) async fn connect(caller: &Caller<'_>) -> Result<Self, Error> {
+        let (path, server) = (socket::path(|name| caller.var(name))?, server_uid(caller)?);
+        connect_or_start(caller, &path, server, START).await.map(Self)
+    }
+
+    /// Watches a token.
+    pub(crate) async fn watch(
+        &self,
+        message: WatchTokenRequest,
+    ) -> Result<Streaming<WatchTokenResponse>, Error> {
+        let mut request = Request::new(message);
+        version::tell(request.metadata_mut());
+        Ok(self.0.tokens().watch_token(request).await?.into_inner())
+    }
+}
+
+async fn connect_or_start(
+    caller: &Caller<'_>,
+    path: &Path,
+    server: u32,
+    patience: Duration,
+) -> Result<Connection, Error> {
+    match Connection::open(path, server).await {
+        Err(ConnectError::NotRunning { .. }) if start::is_wanted(caller) => {
+            // Blocks this thread, on which nothing else has to go on.
+            start::start(caller, path, patience)?;
+            Ok(Connection::open(path, server).await?)
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Runs `work` on an usherd that serves nobody else and ends with it.
@@ -113,11 +147,7 @@ fn drive<T>(
     connect: impl AsyncFnOnce() -> Result<Connection, Error>,
     work: impl AsyncFnOnce(&mut Daemon<'_>) -> Result<T, Error>,
 ) -> Result<(Result<T, Error>, Option<String>), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|source| Error::System { what: "cannot start the runtime", source })?;
+    let runtime = runtime()?;
     let mut version = None;
     let outcome = runtime.block_on(async {
         let all = async {
@@ -127,6 +157,13 @@ fn drive<T>(
         tokio::time::timeout(deadline + GRACE.min(deadline), all).await
     });
     Ok((outcome.unwrap_or(Err(Error::Deadline(deadline))), version))
+}
+
+/// Of one thread.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let built = builder.enable_io().enable_time().build();
+    built.map_err(|source| Error::System { what: "cannot start the runtime", source })
 }
 
 /// The contract only grows: a difference is worth a warning and no more.

@@ -70,6 +70,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The token cannot be put into a file.
+    #[error("cannot {what} {path}: {source}")]
+    TokenFile {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The configuration's file has to change, or cannot be changed.
     #[error("{0}")]
     Configuration(String),
@@ -159,6 +169,7 @@ impl Error {
                 Some("is it installed, and its directory in PATH?".to_owned())
             }
             Self::Configuration(_) => Some("nothing was changed; correct it and try again".to_owned()),
+            Self::TokenFile { .. } => Some("its directory has to be there, and yours to write to".to_owned()),
             Self::Syntax(_)
             | Self::Once { .. }
             | Self::Environment(_)

@@ -51,7 +51,7 @@ pub fn code(error: &Error) -> u8 {
         Error::Foreign { code, .. } => of_code(*code),
         Error::Deadline(_) | Error::NotEnded { .. } => TEMPORARY,
         Error::Output(error) if hung_up(error) => HUNG_UP,
-        Error::Output(_) => IO,
+        Error::Output(_) | Error::TokenFile { .. } => IO,
         Error::System { .. } | Error::Answer(_) => SOFTWARE,
     }
 }

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, body::Body, metadata::MetadataMap};
 use tower::Service as _;
 use usher_proto::v1::{
     ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-    StatusRequest, StatusResponse, StopRequest, StopResponse,
+    StatusRequest, StatusResponse, StopRequest, StopResponse, WatchTokenRequest, WatchTokenResponse,
     admin_service_server::{AdminService, AdminServiceServer},
     token_service_server::{TokenService, TokenServiceServer},
 };
@@ -106,6 +106,15 @@ impl TokenService for Daemon {
         let (metadata, _, message) = request.into_parts();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push((message.clone(), metadata));
         Ok(self.respond((self.answer)(&message)?))
+    }
+
+    type WatchTokenStream = futures_util::stream::Empty<Result<WatchTokenResponse, Status>>;
+
+    async fn watch_token(
+        &self,
+        _: Request<WatchTokenRequest>,
+    ) -> Result<Response<Self::WatchTokenStream>, Status> {
+        Err(Status::unimplemented("not in these tests"))
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `call`: one connection to usherd, with the caller's deadline
 //! - `error`: every way to fail, by what the user does next
 //! - `exit`: the one place where a failure becomes an exit code
+//! - `follow`: a token that is kept up to date, and `token_file`: where
 //! - `report`: how a failure is told, to people or as JSON
 //! - `start`: where no usherd is running
 //! - `systemd`: the user's systemd
@@ -24,10 +25,12 @@ mod error;
 pub mod exit;
 #[cfg(test)]
 mod fake;
+mod follow;
 mod report;
 mod start;
 mod systemd;
 mod time;
+mod token_file;
 mod variable;
 
 pub use caller::Caller;

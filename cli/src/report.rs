@@ -94,7 +94,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Refused(failure) => usher_proto::error::name(failure.reason),
         Error::Foreign { .. } => "UNSPECIFIED",
         Error::Deadline(_) | Error::NotEnded { .. } => "DEADLINE_EXCEEDED",
-        Error::Output(_) => "OUTPUT_FAILED",
+        Error::Output(_) | Error::TokenFile { .. } => "OUTPUT_FAILED",
         Error::Service { .. } => "SYSTEMD_UNAVAILABLE",
         Error::Curl(_) => "CURL_UNAVAILABLE",
         Error::Run { .. } => "COMMAND_UNAVAILABLE",

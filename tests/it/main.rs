@@ -17,6 +17,7 @@ mod discovery;
 mod ending;
 mod env;
 mod faults;
+mod follow;
 mod grpc;
 mod guide;
 mod hostile;

@@ -9,8 +9,8 @@ use crate::time::{parse_deadline, parse_duration};
 mod verbs;
 
 pub use verbs::{
-    Completions, Curl, Env, Forget, Format, Header, Inspect, Man, Reload, Run, Service, ServiceCommand,
-    ServiceStatus, Shell, Status, Stop, Syntax, Token, Use, Variables,
+    Completions, Curl, Env, Forget, Format, Header, Inspect, IntoFile, Man, Reload, Run, Service,
+    ServiceCommand, ServiceStatus, Shell, Status, Stop, Syntax, Token, Use, Variables,
 };
 
 const ABOUT: &str = "Short-lived tokens from the daemon that owns the secrets";
@@ -57,7 +57,8 @@ Examples:
   usher token frontdoor
   usher token frontdoor --min-ttl 45m          for a job that runs 45 minutes
   usher token frontdoor --scope frontdoor.read
-  usher token frontdoor --json | jq -r .expires_in")]
+  usher token frontdoor --json | jq -r .expires_in
+  usher token frontdoor --output /run/app/token --mode 0640 --follow")]
     Token(Token),
     /// Print an Authorization header
     #[command(after_help = "\
@@ -88,12 +89,14 @@ Examples:
 The command takes usher's place: its signals and its exit code are its own. 127 says that it was not \
 found, 126 that it could not be run.
 
-A token in an environment is never renewed: ask for enough time with --min-ttl, or have the command ask \
-`usher token` itself. It is readable by everything that the command starts.
+A token in an environment is readable by everything that the command starts, and is never renewed: ask for \
+enough time with --min-ttl, or have the command ask `usher token` itself, or read the file of --refresh-file, \
+which always holds a valid one. usher stays beside the command then, and takes the file away after it.
 
 Examples:
   usher run -p prod -- nfctl list networks         NETFOUNDRY_API_TOKEN, MOPENV and MOPURL are set
   usher run -p tf --min-ttl 45m --env TF_TOKEN_app_example_com -- terraform apply
+  usher run -p prod --refresh-file ~/.cache/prod.token -- ./long-job
   usher run -p prod --header-env API_AUTH -- sh -c 'curl -H \"Authorization: $API_AUTH\" URL'"
     )]
     Run(Run),

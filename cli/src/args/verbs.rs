@@ -3,7 +3,10 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use super::{Asked, Manner, Wanted};
-use crate::variable::{Name, Variable, parse_name, parse_variable};
+use crate::{
+    token_file::parse_mode,
+    variable::{Name, Variable, parse_name, parse_variable},
+};
 
 const VARIABLE: &str = "A variable and what goes into it: token, authorization (the header's value), header (its \
                         whole line) or expires_at (epoch seconds); repeat it for more [default: USHER_TOKEN, or \
@@ -24,9 +27,26 @@ pub struct Token {
     /// Take the profile from variables: `USHER_CLIENT_ID` is its `client_id`, and so on for every key
     #[arg(long, requires = "once")]
     pub from_env: bool,
+    /// Into what file.
+    #[command(flatten)]
+    pub file: IntoFile,
     /// What to print; `github` is for `>> "$GITHUB_OUTPUT"`, and masks the token in the log first
     #[arg(long, value_enum, default_value_t = Format::Plain, requires = "once", conflicts_with = "json")]
     pub format: Format,
+}
+
+/// A file in place of stdout.
+#[derive(Debug, clap::Args)]
+pub struct IntoFile {
+    /// Write the token into this file in place of printing it; it is replaced as a whole
+    #[arg(long, value_name = "FILE", conflicts_with = "once")]
+    pub output: Option<PathBuf>,
+    /// The file's mode, for readers other than you [default: 0600]
+    #[arg(long, value_name = "MODE", requires = "output", value_parser = parse_mode)]
+    pub mode: Option<u32>,
+    /// Go on, and replace the file with each next token before the one in it expires
+    #[arg(long, requires = "output", conflicts_with = "rejected")]
+    pub follow: bool,
 }
 
 /// How a token is printed.
@@ -107,6 +127,10 @@ pub struct Run {
     /// In which variables.
     #[command(flatten)]
     pub variables: Variables,
+    /// Keep the token in this file, mode 0600, for as long as the command runs, each before it expires; no
+    /// variable holds it then but those of --env
+    #[arg(long, value_name = "FILE")]
+    pub refresh_file: Option<PathBuf>,
     /// What token.
     #[command(flatten)]
     pub wanted: Wanted,

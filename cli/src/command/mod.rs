@@ -90,9 +90,13 @@ fn scopes(given: &[String]) -> Vec<String> {
 
 /// Writes `answer` as one line of JSON.
 fn answer_json(answer: &impl Serialize, caller: &mut Caller<'_>) -> Result<(), Error> {
+    caller.answer(&json_line(answer)?)
+}
+
+fn json_line(answer: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string(answer)
         .map_err(|error| Error::Answer(format!("cannot write the answer as JSON: {error}")))?;
-    caller.answer(&(text + "\n"))
+    Ok(text + "\n")
 }
 
 /// `None` for an empty string, which is how protobuf says "unset".

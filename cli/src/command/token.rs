@@ -3,25 +3,49 @@
 use serde::Serialize;
 use usher_proto::v1::{GetTokenRequest, GetTokenResponse, TokenSource};
 
-use super::{answer_json, profile, request};
+use super::{
+    env::{Place, warn_if_long_lived},
+    json_line, profile, request,
+};
 use crate::{
-    args::{Asked, Token, Wanted},
-    call::with_started_daemon,
+    args::{Asked, IntoFile, Token, Wanted},
+    call::{self, with_started_daemon},
     caller::Caller,
     error::Error,
-    exit,
+    exit, follow,
     time::{human, now},
+    token_file::{OWNER_ONLY, TokenFile},
 };
 
 pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
     caller.want_json(args.json);
-    let answer = ask(args.asked, caller)?;
-    if args.json {
-        answer_json(&Facts::of(&answer, now()), caller)?;
-    } else {
-        caller.answer(&format!("{}\n", answer.access_token))?;
+    let Token { asked, json, file: IntoFile { output, mode, follow }, .. } = args;
+    let (message, wanted) = message(asked, caller)?;
+    let request = message.clone();
+    let answer = with_started_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
+    warn_if_short(&answer, &wanted, caller);
+    let Some(path) = output else {
+        caller.answer(&text(&answer, json)?)?;
+        return Ok(exit::OK);
+    };
+    let file = TokenFile::new(path, mode.unwrap_or(OWNER_ONLY));
+    file.write(&text(&answer, json)?)?;
+    warn_if_long_lived(&answer, Place::File, caller);
+    if !follow {
+        return Ok(exit::OK);
     }
-    Ok(exit::OK)
+    // Whoever waits for the unit may read the file now.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let known = answer.token_id.clone();
+    drop(answer);
+    let kept = call::runtime()?
+        .block_on(follow::follow(caller, &request, known, |token, _| file.write(&text(token, json)?)));
+    match kept? {}
+}
+
+/// The token alone on its line, or all that is known of it.
+fn text(answer: &GetTokenResponse, json: bool) -> Result<String, Error> {
+    if json { json_line(&Facts::of(answer, now())) } else { Ok(format!("{}\n", answer.access_token)) }
 }
 
 /// The token that was asked for; a warning if it does not last as long as it should.

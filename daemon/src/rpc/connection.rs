@@ -20,12 +20,13 @@ use super::{
     body::{Answering, Asking, Coming},
     limits::{
         AGE, CALL, CONNECTION_WINDOW, FRAME, GOODBYE, HEADER_TABLE, HEADERS, LOCAL_RESETS, LOOK, RESETS,
-        SEND_BUFFER, STREAM_WINDOW, STREAMS,
+        SEND_BUFFER, STREAM_WINDOW, STREAMS, WATCHES,
     },
     notices::{Notice, Notices},
     pace::Paced,
     share::{Share, Unbegun},
     status,
+    watch::Lent,
 };
 use crate::access::Peer;
 
@@ -53,8 +54,10 @@ pub(super) async fn serve(
     let stream = Paced::new(stream, Arc::clone(&activity), Arc::clone(&share));
     let called = Arc::clone(&activity);
     let (going, goes) = watch::channel(());
+    let lent = Lent::new(WATCHES);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(lent.clone());
         answer(request, routes.clone(), called.call(), share.read(), goes.clone())
     });
     let connection = http2::Builder::new(TokioExecutor::new())

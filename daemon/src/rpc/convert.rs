@@ -5,10 +5,13 @@ use std::time::Duration;
 use prost_types::Timestamp;
 use usher_proto::{
     error::ErrorReason,
-    v1::{GetTokenRequest, GetTokenResponse, ProfileStatus, TokenSource, TokenState, TokenStatus},
+    v1::{
+        GetTokenRequest, GetTokenResponse, ProfileStatus, TokenSource, TokenState, TokenStatus,
+        WatchTokenRequest, WatchTokenResponse, WatchTrouble, watch_token_response,
+    },
 };
 
-use super::status::issue_reason;
+use super::status::{self, issue_reason};
 use crate::{
     domain::{
         profile::{Grant, Profile},
@@ -19,6 +22,7 @@ use crate::{
         entry::{Cause, Entry},
         freshness::Freshness,
         service::{Answer, Source, TokenRequest},
+        watch::Event,
     },
 };
 
@@ -39,6 +43,28 @@ pub fn request(request: GetTokenRequest, patience: Duration) -> Option<TokenRequ
         rejected_token_id: request.rejected_token_id,
         patience,
     })
+}
+
+/// What a watcher asks for.
+pub fn watch(request: WatchTokenRequest) -> TokenRequest {
+    let WatchTokenRequest { profile, url, scopes, audience } = request;
+    TokenRequest { profile, url, scopes, audience, ..TokenRequest::default() }
+}
+
+/// What a watcher is told, at `now`.
+pub fn event(event: &Event, now: Moment) -> WatchTokenResponse {
+    let event = match event {
+        Event::Token(token) => watch_token_response::Event::Token(answer(token)),
+        Event::Trouble(error) => {
+            let failure = status::failure(error);
+            watch_token_response::Event::Trouble(WatchTrouble {
+                reason: failure.reason.into(),
+                message: failure.message,
+                retry_at: failure.retry_after.map(|wait| timestamp(now.wall.saturating_add(wait))),
+            })
+        }
+    };
+    WatchTokenResponse { event: Some(event) }
 }
 
 /// What a caller gets.

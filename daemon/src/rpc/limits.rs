@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Calls at a time on one connection; announced.
 pub(super) const STREAMS: u32 = 128;
+/// Watches on one connection: half of its streams, so that there is room for calls.
+pub(super) const WATCHES: usize = 64;
 /// All header fields of a request, decoded, in bytes; announced. Real ones have a few hundred.
 pub(super) const HEADERS: u32 = 8 * 1024;
 /// What a peer may have us remember of its headers (HPACK): the protocol's own default, announced so that

@@ -9,6 +9,7 @@
 //! - [`notices`]: what the log is told of peers
 //! - [`authority`]: what gRPC's C core calls a Unix socket, made acceptable
 //! - [`token`], [`admin`]: the services
+//! - [`watch`]: streams of tokens
 //! - [`convert`]: the engine's words into the contract's
 //! - [`status`]: the engine's errors into gRPC statuses
 //! - [`deadline`]: how long a caller waits
@@ -29,6 +30,7 @@ pub mod serve;
 mod share;
 pub mod status;
 pub mod token;
+mod watch;
 
 use std::sync::Arc;
 

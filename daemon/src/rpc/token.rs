@@ -6,11 +6,17 @@ use tonic::{Request, Response, Status};
 use tracing::{debug, info};
 use usher_proto::{
     error::{ErrorReason, Failure},
-    v1::{GetTokenRequest, GetTokenResponse, token_service_server::TokenService},
+    v1::{GetTokenRequest, GetTokenResponse, WatchTokenRequest, token_service_server::TokenService},
 };
 
-use super::{caller, convert, deadline, denied, status};
-use crate::{access::Policy, token::service::Engine};
+use super::{
+    caller, convert, deadline, denied, status,
+    watch::{Events, Lent, events},
+};
+use crate::{
+    access::Policy,
+    token::{service::Engine, watch::Watcher},
+};
 
 /// What somebody is told who was let in and no longer is.
 const NO_LONGER: &str = "ask for tokens any more: allowed_users does not list it now";
@@ -58,5 +64,21 @@ impl TokenService for Tokens {
                 Err(failure.into())
             }
         }
+    }
+
+    type WatchTokenStream = Events;
+
+    async fn watch_token(&self, request: Request<WatchTokenRequest>) -> Result<Response<Events>, Status> {
+        let policy = Arc::clone(&self.policy);
+        let peer = caller(&request, |peer| policy.admits(peer), NO_LONGER)?;
+        let lent = request.extensions().get::<Lent>().cloned();
+        let lent = lent.ok_or_else(|| Status::internal("the connection is unknown"))?;
+        let wanted = convert::watch(request.into_inner());
+        // What is wrong with the request is told at once.
+        self.engine.entry_of(&wanted).map_err(|error| status::failure(&error))?;
+        debug!(%peer, profile = wanted.profile, "watch");
+        let watcher = Watcher::new(self.engine.clone(), wanted);
+        let may = move || policy.admits(peer).then_some(()).ok_or_else(|| denied(Some(peer), NO_LONGER));
+        Ok(Response::new(events(watcher, self.engine.clone(), &lent, may)?))
     }
 }

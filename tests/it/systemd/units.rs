@@ -29,7 +29,8 @@ fn systemd_has_nothing_to_say_about_any_line_of_the_units() {
         // It looks for the programs, too.
         let bin = Path::new(env!("CARGO_BIN_EXE_usherd")).parent().unwrap().display().to_string() + "/";
         let mut args = vec![whose.into(), "verify".into(), "--man=no".into()];
-        for name in ["usherd.socket", "usherd.service"] {
+        let own: &[&str] = if kind == "user" { &["usher-token@.service"] } else { &[] };
+        for name in [&["usherd.socket", "usherd.service"], own].concat() {
             let text = fs::read_to_string(shipped(kind).join(name)).unwrap();
             let path = dir.path().join(name);
             fs::write(&path, text.replace(&format!("={place}"), &format!("={bin}"))).unwrap();

@@ -31,7 +31,7 @@ pub(super) fn run(args: Env, caller: &mut Caller<'_>) -> Result<u8, Error> {
         let (message, wanted) = token::message(args.asked, caller)?;
         let (answer, settings) = usual(message, wanted.timeout, caller)?;
         token::warn_if_short(&answer, &wanted, caller);
-        warn_if_long_lived(&answer, caller);
+        warn_if_long_lived(&answer, Place::Environment, caller);
         settings
     };
     caller.answer(&syntax::render(shell, &settings)?)?;
@@ -85,12 +85,23 @@ async fn status(daemon: &mut Daemon<'_>, profile: &str) -> Result<Option<Profile
 }
 
 /// Only what never expires has no known expiry.
-pub(super) fn warn_if_long_lived(answer: &GetTokenResponse, caller: &mut Caller<'_>) {
+pub(super) fn warn_if_long_lived(answer: &GetTokenResponse, place: Place, caller: &mut Caller<'_>) {
+    let (place, who) = match place {
+        Place::Environment => ("an environment", "all that is started there"),
+        Place::File => ("a file", "whoever may read that"),
+    };
     if answer.expires_at.is_none() {
         caller.warn(&format!(
-            "{} hands out a long-lived secret, not a short-lived token, and now it is in an environment: all \
-             that is started there can read it, and it does not expire",
+            "{} hands out a long-lived secret, not a short-lived token, and now it is in {place}: {who} can \
+             have it, and it does not expire",
             answer.profile
         ));
     }
+}
+
+/// Where a token goes that does not stay in usherd.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Environment,
+    File,
 }
