@@ -44,7 +44,7 @@ pub fn failure(error: &TokenError) -> Failure {
         | TokenError::ProfileAmbiguous { .. }
         | TokenError::UrlInvalid(_)
         | TokenError::NoProfileForUrl { .. }
-        | TokenError::Retired
+        | TokenError::Overtaken
         | TokenError::Internal(_) => failure,
     }
 }
@@ -67,7 +67,7 @@ fn reason(error: &TokenError) -> ErrorReason {
         TokenError::RateLimited { .. } => ErrorReason::RateLimited,
         TokenError::TokenRejected { .. } => ErrorReason::TokenRejected,
         TokenError::Deadline { .. } => ErrorReason::DeadlineExceeded,
-        TokenError::Retired | TokenError::Internal(_) => ErrorReason::Internal,
+        TokenError::Overtaken | TokenError::Internal(_) => ErrorReason::Internal,
     }
 }
 

@@ -20,6 +20,7 @@ impl Engine {
                 }
             };
             tokio::select! {
+                biased;
                 () = agenda.sooner() => {}
                 () = next => agenda.take(self.now()).into_iter().for_each(|item| self.look_ahead(&item)),
             }

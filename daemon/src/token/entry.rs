@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
-pub use self::ahead::Ahead;
+pub use self::ahead::{Ahead, Glance};
 use self::state::{Failures, Rejections, State};
 use super::{
     backoff,

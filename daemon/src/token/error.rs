@@ -123,9 +123,10 @@ pub enum TokenError {
         /// The profile.
         profile: String,
     },
-    /// A reload took the key away while its token was fetched. No caller is told: the request is looked at anew.
-    #[error("the configuration changed while the token was fetched")]
-    Retired,
+    /// A reload took the key away while its token was fetched, or the machine slept for longer than that lives. No
+    /// caller is told: the request is looked at anew.
+    #[error("what was waited for is of no use any more")]
+    Overtaken,
     /// A fault of ours.
     #[error("{0}")]
     Internal(&'static str),

@@ -37,6 +37,8 @@ pub mod queue;
 pub mod secrets;
 pub mod select;
 pub mod service;
+#[cfg(test)]
+mod simulation;
 pub mod standing;
 pub mod static_token;
 pub mod watch;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tracing::info;
 use url::Url;
 
@@ -31,8 +32,8 @@ use crate::domain::{
 /// When the requests of some key may no longer count, so that its place is free.
 const TOO_MANY_KEYS_RETRY: Duration = Duration::from_secs(60);
 
-/// How many reloads one call is carried over.
-const MAX_RELOADS: usize = 8;
+/// How often one call is looked at anew.
+const MAX_TRIES: usize = 3;
 
 /// How long a look for a new secret may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(10);
@@ -183,24 +184,32 @@ impl Engine {
         Ok(Answer { token, source, below_min_ttl, profile: Arc::clone(&slot.profile), url })
     }
 
-    /// The profile that is meant, and its token. If a reload takes it away meanwhile, the request means what it
-    /// would mean to a new caller.
+    /// The profile that is meant, and its token. If what was waited for is overtaken by events, the request is
+    /// looked at anew, with what is left of the caller's patience.
     async fn find(
         &self,
         request: &TokenRequest,
     ) -> Result<(Arc<Slot>, Option<Url>, (Arc<Token>, Source)), TokenError> {
-        for _ in 0..MAX_RELOADS {
+        let patience = request.patience;
+        let begun = Instant::now();
+        let mut again = None;
+        for _ in 0..MAX_TRIES {
+            let request = again.as_ref().unwrap_or(request);
             let (slot, url) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
             let answer = match &slot.profile.grant {
                 Grant::Static(grant) => self.static_answer(&slot, grant, request).await,
                 Grant::ClientCredentials(grant) => self.answer(&slot, grant, request).await,
             };
             match answer {
-                Err(TokenError::Retired) => {}
+                Err(TokenError::Overtaken) => {}
                 answer => return Ok((slot, url, answer?)),
             }
+            let left = patience.saturating_sub(begun.elapsed());
+            again = Some(TokenRequest { patience: left, ..request.clone() });
         }
-        Err(TokenError::Internal("the configuration changed again and again while the token was fetched"))
+        let message = "its tokens expire before they arrive, or its configuration changes all the time";
+        let error = IssueError::new(IssueErrorKind::Invalid, message);
+        Err(TokenError::Issue { profile: request.profile.clone(), error, retry_in: Duration::ZERO })
     }
 
     async fn static_answer(
@@ -214,7 +223,7 @@ impl Engine {
         // Read for every call: a token that was just replaced is handed out at once.
         let secret = self.secret(profile, request.patience).await?;
         if slot.default_entry().is_retired() {
-            return Err(TokenError::Retired);
+            return Err(TokenError::Overtaken);
         }
         let token =
             static_token::token(grant, secret, &self.shared.namer).map_err(|error| TokenError::Secret {
@@ -249,7 +258,7 @@ impl Engine {
             && self.has_new_secret(profile, *secret, request.patience).await
         {
             if entry.is_retired() {
-                return Err(TokenError::Retired);
+                return Err(TokenError::Overtaken);
             }
             entry.forgive(*secret);
             decision = entry.decide(self.now(), request.min_ttl, "");
@@ -273,7 +282,7 @@ impl Engine {
                     .await
                     .unwrap_or_else(|| Err(TokenError::Deadline { profile: profile.name.clone() }));
                 if entry.is_retired() {
-                    return Err(TokenError::Retired);
+                    return Err(TokenError::Overtaken);
                 }
                 self.landing(outcome, fallback)?
             }
@@ -294,6 +303,13 @@ impl Engine {
     pub fn entry_of(&self, request: &TokenRequest) -> Result<Arc<Entry>, TokenError> {
         let (slot, _) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
         Ok(self.key(&slot, request)?.0)
+    }
+
+    /// Why the last token request for what a request means failed; none if it did not.
+    pub fn trouble(&self, request: &TokenRequest, now: Moment) -> Result<Option<TokenError>, TokenError> {
+        let (slot, _) = select(&self.shared.directory.load(), &request.profile, &request.url)?;
+        let (entry, _) = self.key(&slot, request)?;
+        Ok(entry.trouble(&slot.profile, now))
     }
 
     /// Whether a request means a profile that hands out a long-lived token.
@@ -328,7 +344,8 @@ impl Engine {
                 let source = if token.replaces { Source::Refreshed } else { Source::Fetched };
                 Ok((token, source))
             }
-            Ok(_) => Err(TokenError::Internal("the new token had expired before it could be answered")),
+            // The machine slept for longer than it lives.
+            Ok(_) => Err(TokenError::Overtaken),
             Err(error) => Err(error),
         };
         brought.or_else(|error| fallback.filter(valid).map(|token| (token, Source::Cache)).ok_or(error))
@@ -425,4 +442,4 @@ pub(super) fn issue_error(profile: &Profile, error: IssueError, retry_in: Durati
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time};
 
 use super::{
-    entry::Entry,
+    entry::{Entry, Glance},
     error::TokenError,
     service::{Answer, Engine, TokenRequest},
 };
-use crate::domain::{time::Moment, token::TokenId};
+use crate::domain::token::TokenId;
 
 /// How long the first token, or the next, may take before that is told as an error.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,73 +34,86 @@ pub enum Event {
 pub struct Watcher {
     engine: Engine,
     request: TokenRequest,
-    /// What was told last.
+    key: Option<Key>,
+}
+
+/// The key that is watched, and what of it has been told.
+struct Key {
+    entry: Arc<Entry>,
+    news: watch::Receiver<()>,
     told: Option<TokenId>,
-    /// The last failure that was told, by the time of the next try.
-    trouble: Option<Moment>,
-    key: Option<(Arc<Entry>, watch::Receiver<()>)>,
-    /// Whether something may have happened since.
-    looked: bool,
+    /// How it was when it was last asked for, or looked at.
+    seen: Glance,
 }
 
 impl Watcher {
     /// Of what this request means, also after a reload.
     pub fn new(engine: Engine, request: TokenRequest) -> Self {
         let request = TokenRequest { patience: PATIENCE, rejected_token_id: String::new(), ..request };
-        Self { engine, request, told: None, trouble: None, key: None, looked: false }
+        Self { engine, request, key: None }
     }
 
     /// What is new. An error is the end: the request means nothing (any more).
     pub async fn next(&mut self) -> Result<Event, TokenError> {
         loop {
-            if self.looked {
-                self.wait().await;
+            let (entry, now) = (self.engine.entry_of(&self.request)?, self.engine.now());
+            let Some(key) = self.key.as_mut().filter(|key| Arc::ptr_eq(&key.entry, &entry)) else {
+                if let Some(event) = self.ask().await? {
+                    return Ok(event);
+                }
+                continue;
+            };
+            // What has happened until now is seen now.
+            key.news.borrow_and_update();
+            let seen = entry.glance();
+            if seen.trouble != key.seen.trouble {
+                key.seen.trouble = seen.trouble;
+                if let Some(error) = self.engine.trouble(&self.request, now)? {
+                    return Ok(Event::Trouble(error));
+                }
             }
-            let entry = self.listen()?;
-            let answer = self.engine.get_token(&self.request).await;
-            // What happened meanwhile is in the answer.
-            self.listen()?;
-            self.looked = true;
-            let trouble = entry.trouble_until();
-            let is_news = trouble.is_some() && trouble != self.trouble;
-            self.trouble = trouble;
-            match answer {
-                Ok(answer) if self.told.as_ref() != Some(&answer.token.id) => {
-                    self.told = Some(answer.token.id.clone());
-                    return Ok(Event::Token(answer));
-                }
-                Ok(answer) => {
-                    if let Some(error) = entry.trouble(&answer.profile, self.engine.now()).filter(|_| is_news)
-                    {
-                        return Ok(Event::Trouble(error));
-                    }
-                }
-                Err(error) if error.is_of_the_request() => return Err(error),
-                Err(error) => return Ok(Event::Trouble(error)),
+            // Who watches asks for what is new, and for what was dropped, once. What was tried and failed, or may
+            // not be kept, is tried again in its time, by nobody's asking.
+            if seen == key.seen {
+                self.wait().await;
+            } else if let Some(event) = self.ask().await? {
+                return Ok(event);
             }
         }
     }
 
-    /// Has the key that the request means by now, and marks what happened to it as seen.
-    fn listen(&mut self) -> Result<Arc<Entry>, TokenError> {
+    /// Asks for the token as a caller does. None: it is the one that was told already.
+    async fn ask(&mut self) -> Result<Option<Event>, TokenError> {
         let entry = self.engine.entry_of(&self.request)?;
-        match &mut self.key {
-            Some((watched, news)) if Arc::ptr_eq(watched, &entry) => drop(news.borrow_and_update()),
-            key => *key = Some((Arc::clone(&entry), entry.watch())),
+        // Listens before it asks, so that nothing is missed in between.
+        let news = entry.watch();
+        let before = self.key.take().and_then(|key| key.told);
+        let dropped = entry.glance().dropped;
+        let answer = self.engine.get_token(&self.request).await;
+        // What was dropped meanwhile is still to be asked for.
+        let seen = Glance { dropped, ..entry.glance() };
+        let told = answer.as_ref().ok().map(|answer| answer.token.id.clone()).or_else(|| before.clone());
+        let key = self.key.insert(Key { entry, news, told, seen });
+        match answer {
+            Ok(_) if key.told == before => Ok(None),
+            Ok(answer) => Ok(Some(Event::Token(answer))),
+            Err(error) if error.is_of_the_request() => Err(error),
+            Err(error) => Ok(Some(Event::Trouble(error))),
         }
-        Ok(entry)
     }
 
     /// Waits until something happens to the key.
     async fn wait(&mut self) {
         let is_static = self.engine.is_static(&self.request);
-        let Some((_, news)) = &mut self.key else { return };
+        let Some(key) = &mut self.key else { return };
         // The key cannot go while it is held here.
-        let happened = async { drop(news.changed().await) };
-        if is_static {
-            let _ = time::timeout(LOOK_EVERY, happened).await;
-        } else {
-            happened.await;
+        let happened = async { drop(key.news.changed().await) };
+        if !is_static {
+            return happened.await;
+        }
+        if time::timeout(LOOK_EVERY, happened).await.is_err() {
+            // Its secret is read when it is asked for.
+            key.seen.dropped = u64::MAX;
         }
     }
 }

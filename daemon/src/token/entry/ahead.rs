@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{Entry, Refusal, Takeoff};
 use crate::{
-    domain::{profile::Profile, time::Moment},
+    domain::{profile::Profile, time::Moment, token::TokenId},
     token::{
         error::TokenError,
         freshness::{Freshness, freshness, is_used_lately},
@@ -26,6 +26,17 @@ pub enum Ahead {
     Later(Duration),
     /// It has no token to refresh, a refresh is under way or not yet due, or nobody has used it lately.
     Nothing,
+}
+
+/// A key as who watches it sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Its token, valid or not.
+    pub token: Option<TokenId>,
+    /// Until when no request is sent because the last one failed; none if it did not.
+    pub trouble: Option<Moment>,
+    /// How often its token has been dropped on purpose.
+    pub dropped: u64,
 }
 
 impl Entry {
@@ -76,9 +87,14 @@ impl Entry {
         })
     }
 
-    /// Until when no request is sent because the last one failed; none if it did not.
-    pub fn trouble_until(&self) -> Option<Moment> {
-        self.lock().trouble.as_ref().map(|trouble| trouble.until)
+    /// What there is to see without asking for anything.
+    pub fn glance(&self) -> Glance {
+        let state = self.lock();
+        Glance {
+            token: state.token.as_ref().map(|token| token.id.clone()),
+            trouble: state.trouble.as_ref().map(|trouble| trouble.until),
+            dropped: state.generation,
+        }
     }
 
     /// Why the last request failed, as a caller is told.

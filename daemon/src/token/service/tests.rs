@@ -6,4 +6,4 @@ mod reload;
 mod sharing;
 mod time;
 mod watch;
-mod world;
+pub(in crate::token) mod world;

@@ -117,7 +117,7 @@ pub(super) fn request() -> TokenRequest {
     TokenRequest { profile: "p".to_owned(), patience: Duration::from_secs(30), ..TokenRequest::default() }
 }
 
-pub(super) fn profiles(list: impl IntoIterator<Item = Profile>) -> Profiles {
+pub(in crate::token) fn profiles(list: impl IntoIterator<Item = Profile>) -> Profiles {
     let by_name: BTreeMap<_, _> =
         list.into_iter().map(|profile| (profile.name.clone(), Arc::new(profile))).collect();
     Profiles { by_name, ..Profiles::default() }
@@ -153,7 +153,7 @@ pub(super) fn grant() -> ClientCredentials {
     }
 }
 
-pub(super) fn with_grant(name: &str, change: impl FnOnce(&mut ClientCredentials)) -> Profile {
+pub(in crate::token) fn with_grant(name: &str, change: impl FnOnce(&mut ClientCredentials)) -> Profile {
     let mut grant = grant();
     change(&mut grant);
     Profile { grant: Grant::ClientCredentials(Box::new(grant)), ..profile(name) }

@@ -1,0 +1,362 @@
+//! One schedule: what happens, when, and what is looked at after each step.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use super::{
+    random::Random,
+    world::{SimClock, SimIdp, SimJitter, SimSecrets, Weather},
+};
+use crate::{
+    domain::{
+        profile::{Profiles, RequestLimit},
+        time::Moment,
+    },
+    token::{
+        error::TokenError,
+        name::Namer,
+        ports::Clock as _,
+        service::{
+            Engine, Ports, TokenRequest,
+            tests::world::{profiles, with_grant},
+        },
+        watch::{Event, Watcher},
+    },
+};
+
+const STEPS: u64 = 40;
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+/// The one with a budget of its own.
+const STRICT: (&str, RequestLimit) = ("d", RequestLimit { requests: 5, window: Duration::from_secs(120) });
+
+pub(super) struct Schedule {
+    random: Random,
+    clock: Arc<SimClock>,
+    idp: Arc<SimIdp>,
+    secrets: Arc<SimSecrets>,
+    seed: u64,
+    engine: Engine,
+    /// The profiles that there are, by name; each with the number of its client.
+    there: BTreeMap<&'static str, u64>,
+    clients: u64,
+    /// When the token that each key holds expires: it must not be lost before, but for a reason.
+    held: BTreeMap<(&'static str, String), Moment>,
+    tasks: Vec<JoinHandle<()>>,
+    /// The tasks that go with the engine.
+    engine_tasks: Vec<JoinHandle<()>>,
+    wrong: Arc<Mutex<Vec<String>>>,
+}
+
+impl Schedule {
+    pub(super) fn new(seed: u64) -> Self {
+        let clock = Arc::new(SimClock::new());
+        let idp = Arc::new(SimIdp::new(Arc::clone(&clock), seed ^ 1));
+        let secrets = Arc::new(SimSecrets::default());
+        let engine = engine(&clock, &idp, &secrets, seed);
+        let mut schedule = Self {
+            random: Random::new(seed),
+            clock,
+            idp,
+            secrets,
+            seed,
+            engine,
+            there: NAMES.into_iter().map(|name| (name, 0)).collect(),
+            clients: 0,
+            held: BTreeMap::new(),
+            tasks: Vec::new(),
+            engine_tasks: Vec::new(),
+            wrong: Arc::default(),
+        };
+        schedule.begin();
+        schedule
+    }
+
+    /// Lives through it; answers what went wrong.
+    pub(super) async fn run(mut self) -> Vec<String> {
+        for _ in 0..STEPS {
+            self.step().await;
+            self.look();
+        }
+        self.recover().await;
+        self.count();
+        let mut wrong = std::mem::take(&mut *self.wrong.lock().unwrap());
+        wrong.append(&mut self.idp.log().wrong);
+        for task in self.tasks.into_iter().chain(self.engine_tasks) {
+            task.abort();
+        }
+        wrong
+    }
+
+    fn begin(&mut self) {
+        self.engine.apply(&self.profiles());
+        self.engine_tasks.push(tokio::spawn(self.engine.clone().refresh_ahead()));
+    }
+
+    fn profiles(&self) -> Profiles {
+        profiles(self.there.iter().map(|(name, client)| {
+            with_grant(name, |grant| {
+                grant.client_id = format!("{name}-{client}");
+                grant.max_token_requests = (*name == STRICT.0).then_some(STRICT.1);
+            })
+        }))
+    }
+
+    async fn step(&mut self) {
+        match self.random.within(0..100) {
+            0..50 => self.call(),
+            50..54 => self.hang_up().await,
+            54..58 => self.watch(),
+            58..62 => self.reject().await,
+            62..65 => self.forget(),
+            65..75 => self.change_weather(),
+            75..79 => {
+                *self.idp.lifetime.lock().unwrap() =
+                    Duration::from_secs(self.random.of(&[1, 5, 60, 300, 3600, 86_400]));
+            }
+            79..83 => *self.idp.latency.lock().unwrap() = self.random.millis(0..12_000),
+            83..87 => self.clock.suspend(Duration::from_secs(self.random.within(1..36_000))),
+            87..90 => self.clock.set_wall(self.random.of(&[-3600, 3600, -315_360_000, 315_360_000, 30, -30])),
+            90..93 => self.reload(),
+            93..96 => self.reload_changed(),
+            96..98 => {
+                let mut missing = self.secrets.0.lock().unwrap();
+                *missing = !*missing;
+            }
+            _ => self.restart(),
+        }
+        let pause = match self.random.within(0..10) {
+            0..3 => Duration::ZERO,
+            3..8 => self.random.millis(0..5_000),
+            8 => self.random.millis(0..120_000),
+            _ => self.random.millis(0..3_600_000),
+        };
+        sleep(pause).await;
+    }
+
+    fn request(&mut self) -> TokenRequest {
+        let scopes: &[&str] = self.random.of(&[&[], &["read"], &["read", "write"]]);
+        TokenRequest {
+            profile: self.random.of(&NAMES).to_owned(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            min_ttl: Duration::from_secs(self.random.of(&[0, 0, 0, 30, 3600])),
+            patience: self.random.millis(100..30_000),
+            ..TokenRequest::default()
+        }
+    }
+
+    /// Somebody asks, and what they are told is looked at.
+    fn call(&mut self) {
+        let request = self.request();
+        let task = ask(self.engine.clone(), request, Arc::clone(&self.clock), Arc::clone(&self.wrong));
+        self.tasks.push(tokio::spawn(task));
+    }
+
+    /// Somebody asks and does not wait for the answer.
+    async fn hang_up(&mut self) {
+        let request = self.request();
+        let engine = self.engine.clone();
+        let task = tokio::spawn(async move { drop(engine.get_token(&request).await) });
+        sleep(self.random.millis(0..2_000)).await;
+        task.abort();
+    }
+
+    fn watch(&mut self) {
+        let mut watcher = Watcher::new(self.engine.clone(), self.request());
+        let (clock, wrong) = (Arc::clone(&self.clock), Arc::clone(&self.wrong));
+        self.engine_tasks.push(tokio::spawn(async move {
+            while let Ok(event) = watcher.next().await {
+                if let Event::Token(answer) = event {
+                    check_token(answer.token.lifetime.map(|lifetime| lifetime.left(clock.now())), &wrong);
+                }
+            }
+        }));
+    }
+
+    /// The API refuses the token that somebody has just got.
+    async fn reject(&mut self) {
+        let request = TokenRequest { patience: Duration::from_secs(30), ..self.request() };
+        let Ok(answer) = self.engine.get_token(&request).await else { return };
+        // It may be newer than what was looked at last.
+        self.held.retain(|(profile, _), _| *profile != request.profile);
+        let rejecting = TokenRequest { rejected_token_id: answer.token.id.0.clone(), ..request };
+        match self.engine.get_token(&rejecting).await {
+            Ok(next) if next.token.id == answer.token.id => self.say("a rejected token was answered again"),
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self) {
+        let name = self.random.of(&NAMES);
+        if self.engine.forget(name).is_ok() {
+            self.held.retain(|(profile, _), _| *profile != name);
+        }
+    }
+
+    fn change_weather(&mut self) {
+        let choices = [
+            Weather::Fine,
+            Weather::Fine,
+            Weather::Fine,
+            Weather::Mixed,
+            Weather::Mixed,
+            Weather::Over,
+            Weather::Unreachable,
+            Weather::Busy,
+            Weather::TooMany(20),
+            Weather::Refuses,
+        ];
+        *self.idp.weather.lock().unwrap() = self.random.of(&choices);
+    }
+
+    fn reload(&mut self) {
+        self.engine.apply(&self.profiles());
+    }
+
+    /// A profile is changed, removed, or there again; it is another client each time, with a budget of its own.
+    fn reload_changed(&mut self) {
+        let name = self.random.of(&NAMES);
+        self.clients += 1;
+        if self.random.one_in(3) {
+            self.there.remove(name);
+        } else {
+            self.there.insert(name, self.clients);
+        }
+        self.engine.apply(&self.profiles());
+        self.held.retain(|(profile, _), _| *profile != name);
+        if !self.there.contains_key(name) && self.engine.directory().get(name).is_some() {
+            self.say("a removed profile is still there");
+        }
+    }
+
+    /// The daemon is killed, and another one starts: it knows nothing of before.
+    fn restart(&mut self) {
+        for task in self.tasks.drain(..).chain(self.engine_tasks.drain(..)) {
+            task.abort();
+        }
+        self.engine.apply(&Profiles::default());
+        *self.idp.era.lock().unwrap() += 1;
+        self.held.clear();
+        self.engine = engine(&self.clock, &self.idp, &self.secrets, self.seed);
+        self.begin();
+    }
+
+    /// What a key held and still could answer, it holds, or something newer.
+    fn look(&mut self) {
+        let now = self.clock.now();
+        let directory = self.engine.directory();
+        let mut holding = BTreeMap::new();
+        for (name, slot) in directory.sorted() {
+            let Some(name) = NAMES.into_iter().find(|known| *known == name) else { continue };
+            for entry in slot.entries() {
+                let Some(token) = entry.status(now).token else { continue };
+                let Some(lifetime) = token.lifetime else { continue };
+                holding.insert((name, entry.scopes.to_string()), lifetime.expires_at());
+            }
+        }
+        for (key, expires) in &self.held {
+            if !expires.reached(now) && !holding.contains_key(key) {
+                self.say(&format!("a valid token of {key:?} was lost"));
+            }
+        }
+        self.held = holding;
+    }
+
+    /// All is well again: after the longest back-off everybody gets a token.
+    async fn recover(&mut self) {
+        *self.idp.weather.lock().unwrap() = Weather::Fine;
+        *self.idp.latency.lock().unwrap() = Duration::from_millis(100);
+        *self.idp.lifetime.lock().unwrap() = Duration::from_secs(3600);
+        *self.secrets.0.lock().unwrap() = false;
+        self.clock.suspend(Duration::from_secs(3 * 3600));
+        sleep(Duration::from_secs(60)).await;
+        self.look();
+        for name in self.there.keys() {
+            let request = TokenRequest {
+                profile: (*name).to_owned(),
+                patience: Duration::from_secs(30),
+                ..TokenRequest::default()
+            };
+            if let Err(error) = self.engine.get_token(&request).await {
+                self.say(&format!("{name} gets no token though all is well: {error}"));
+            }
+        }
+    }
+
+    /// What the IdP was asked: within the budget, and not sooner after a failure than the back-off allows.
+    fn count(&self) {
+        let log = self.idp.log();
+        for (key, requests) in &log.requests {
+            for (number, request) in requests.iter().enumerate() {
+                let same = requests[..number].iter().filter(|before| before.era == request.era);
+                let (most, window) = if key.0.starts_with(STRICT.0) {
+                    (STRICT.1.requests, STRICT.1.window)
+                } else {
+                    (30, Duration::from_secs(60))
+                };
+                let recent = same.clone().filter(|before| before.at.boot + window > request.at.boot).count();
+                if recent >= most as usize {
+                    self.say(&format!("{key:?} was asked for {} times within {window:?}", recent + 1));
+                }
+                let Some(last) = same.max_by_key(|before| before.at.boot) else { continue };
+                let pause = request.at.boot.saturating_sub(last.at.boot);
+                if last.failed && pause < Duration::from_millis(750) {
+                    self.say(&format!("{key:?} was asked for again {pause:?} after a failure"));
+                }
+            }
+        }
+    }
+
+    fn say(&self, wrong: &str) {
+        self.wrong.lock().unwrap().push(format!("{} at {:?}", wrong, self.clock.now()));
+    }
+}
+
+fn engine(clock: &Arc<SimClock>, idp: &Arc<SimIdp>, secrets: &Arc<SimSecrets>, seed: u64) -> Engine {
+    let ports = Ports {
+        clock: Arc::clone(clock) as _,
+        issuer: Arc::clone(idp) as _,
+        secrets: Arc::clone(secrets) as _,
+        jitter: Arc::new(SimJitter(Mutex::new(Random::new(seed ^ 2)))),
+    };
+    Engine::new(ports, Namer::new().unwrap())
+}
+
+async fn ask(engine: Engine, request: TokenRequest, clock: Arc<SimClock>, wrong: Arc<Mutex<Vec<String>>>) {
+    let begun = Instant::now();
+    let answer = engine.get_token(&request).await;
+    let took = begun.elapsed();
+    let say = |what: String| wrong.lock().unwrap().push(what);
+    if took > request.patience + Duration::from_millis(2) {
+        say(format!("a caller with {:?} of patience waited {took:?}", request.patience));
+    }
+    match answer {
+        Ok(answer) => check_token(answer.token.lifetime.map(|lifetime| lifetime.left(clock.now())), &wrong),
+        Err(TokenError::Internal(error)) => say(format!("internal error: {error}")),
+        Err(TokenError::Overtaken) => say("a caller was told of a retired key".to_owned()),
+        Err(_) => {}
+    }
+}
+
+/// `left`: how long the token that was answered lasts; none if it may not be kept.
+fn check_token(left: Option<Duration>, wrong: &Mutex<Vec<String>>) {
+    if left == Some(Duration::ZERO) {
+        wrong.lock().unwrap().push("an expired token was answered".to_owned());
+    }
+}
+
+#[test]
+fn the_checks_see_what_is_wrong() {
+    let wrong = Mutex::default();
+    check_token(Some(Duration::ZERO), &wrong);
+    check_token(Some(Duration::from_secs(1)), &wrong);
+    check_token(None, &wrong);
+    assert_eq!(wrong.lock().unwrap().len(), 1);
+}

@@ -1,0 +1,240 @@
+//! Time, IdP and secrets that do whatever can happen, and keep what they saw.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::random::Random;
+use crate::{
+    domain::{
+        secret::{SecretRef, SecretString},
+        time::Moment,
+    },
+    token::ports::{
+        BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter,
+        SecretError, Secrets,
+    },
+};
+
+/// tokio's paused time, moved on by suspend, and a wall clock that anybody can set.
+pub(super) struct SimClock {
+    begun: Instant,
+    /// Suspended so far; the wall clock's offset in seconds.
+    shifts: Mutex<(Duration, i64)>,
+    moved: Notify,
+}
+
+const EPOCH: u64 = 1_800_000_000;
+
+impl SimClock {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), shifts: Mutex::default(), moved: Notify::new() }
+    }
+
+    pub(super) fn suspend(&self, span: Duration) {
+        self.shifts.lock().unwrap().0 += span;
+        self.moved.notify_waiters();
+    }
+
+    pub(super) fn set_wall(&self, by_seconds: i64) {
+        self.shifts.lock().unwrap().1 += by_seconds;
+        self.moved.notify_waiters();
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Moment {
+        let (suspended, offset) = *self.shifts.lock().unwrap();
+        let boot = Duration::from_secs(1_000) + self.begun.elapsed() + suspended;
+        let wall = Duration::from_secs(EPOCH.saturating_add_signed(offset)) + boot;
+        Moment { wall, boot }
+    }
+
+    fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let moved = self.moved.notified();
+                let Some(left) = boot.checked_sub(self.now().boot).filter(|left| !left.is_zero()) else {
+                    return;
+                };
+                tokio::select! {
+                    () = sleep(left) => {}
+                    () = moved => {}
+                }
+            }
+        })
+    }
+}
+
+/// What the IdP does for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weather {
+    Fine,
+    /// Tokens that nobody may keep.
+    Over,
+    Unreachable,
+    Busy,
+    /// 429, with so many seconds of Retry-After.
+    TooMany(u64),
+    Refuses,
+    /// Any of these, by chance.
+    Mixed,
+}
+
+/// What a key is to the IdP: who asks, and for what.
+pub(super) type Key = (String, String);
+
+/// A request as the IdP saw it.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) at: Moment,
+    pub(super) failed: bool,
+    /// Which daemon and which configuration asked.
+    pub(super) era: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) requests: HashMap<Key, Vec<Seen>>,
+    in_flight: HashMap<(Key, u64), u32>,
+    pub(super) at_once: u32,
+    pub(super) wrong: Vec<String>,
+    issued: u64,
+}
+
+/// The IdP.
+pub(super) struct SimIdp {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) random: Mutex<Random>,
+    pub(super) weather: Mutex<Weather>,
+    pub(super) lifetime: Mutex<Duration>,
+    pub(super) latency: Mutex<Duration>,
+    /// Raised by whatever makes a key another one: a restart.
+    pub(super) era: Mutex<u64>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// A request that the IdP works on.
+struct InFlight {
+    log: Arc<Mutex<Log>>,
+    key: (Key, u64),
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut log = self.log.lock().unwrap();
+        log.at_once -= 1;
+        *log.in_flight.get_mut(&self.key).unwrap() -= 1;
+    }
+}
+
+impl SimIdp {
+    pub(super) fn new(clock: Arc<SimClock>, seed: u64) -> Self {
+        Self {
+            clock,
+            random: Mutex::new(Random::new(seed)),
+            weather: Mutex::new(Weather::Fine),
+            lifetime: Mutex::new(Duration::from_secs(300)),
+            latency: Mutex::new(Duration::from_millis(100)),
+            era: Mutex::new(0),
+            log: Arc::default(),
+        }
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap()
+    }
+
+    fn begin(&self, key: &Key) -> (InFlight, usize) {
+        let era = *self.era.lock().unwrap();
+        let mut log = self.log();
+        log.at_once += 1;
+        if log.at_once > 8 {
+            let wrong = format!("{} requests at once", log.at_once);
+            log.wrong.push(wrong);
+        }
+        let in_flight = log.in_flight.entry((key.clone(), era)).or_default();
+        *in_flight += 1;
+        if *in_flight > 1 {
+            let wrong = format!("{in_flight} fetches at once for {key:?}");
+            log.wrong.push(wrong);
+        }
+        let seen = log.requests.entry(key.clone()).or_default();
+        seen.push(Seen { at: self.clock.now(), failed: false, era });
+        let number = seen.len() - 1;
+        (InFlight { log: Arc::clone(&self.log), key: (key.clone(), era) }, number)
+    }
+
+    fn weather(&self) -> Weather {
+        match *self.weather.lock().unwrap() {
+            Weather::Mixed => {
+                let choices =
+                    [Weather::Fine, Weather::Fine, Weather::Unreachable, Weather::Busy, Weather::TooMany(3)];
+                self.random.lock().unwrap().of(&choices)
+            }
+            weather => weather,
+        }
+    }
+}
+
+impl Issuer for SimIdp {
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
+        Box::pin(async move {
+            let key = (request.grant.client_id.clone(), request.scopes.to_string());
+            let (_in_flight, number) = self.begin(&key);
+            let latency = *self.latency.lock().unwrap();
+            sleep(latency).await;
+            let error = |kind, status| IssueError { http_status: status, ..IssueError::new(kind, "as told") };
+            let answer = match self.weather() {
+                Weather::Fine | Weather::Mixed => Ok(ExpiresIn::After(*self.lifetime.lock().unwrap())),
+                Weather::Over => Ok(ExpiresIn::Over),
+                Weather::Unreachable => Err(error(IssueErrorKind::Unreachable, None)),
+                Weather::Busy => Err(error(IssueErrorKind::Unavailable, Some(503))),
+                Weather::TooMany(seconds) => Err(IssueError {
+                    retry_after: Some(Duration::from_secs(seconds)),
+                    ..error(IssueErrorKind::Unavailable, Some(429))
+                }),
+                Weather::Refuses => Err(error(IssueErrorKind::Refused, Some(400))),
+            };
+            let mut log = self.log();
+            match answer {
+                Ok(expires_in) => {
+                    log.issued += 1;
+                    let access_token = format!("token-{}", log.issued).into();
+                    Ok(Issued { access_token, expires_in, scopes: None, server_time: None })
+                }
+                Err(error) => {
+                    log.requests.get_mut(&key).unwrap()[number].failed = true;
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+/// Secrets that are there, or not.
+#[derive(Default)]
+pub(super) struct SimSecrets(pub(super) Mutex<bool>);
+
+impl Secrets for SimSecrets {
+    fn resolve<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>> {
+        let missing = *self.0.lock().unwrap();
+        Box::pin(async move { if missing { Err(SecretError("gone".into())) } else { Ok("secret".into()) } })
+    }
+}
+
+/// Chance for the engine.
+pub(super) struct SimJitter(pub(super) Mutex<Random>);
+
+impl Jitter for SimJitter {
+    fn unit(&self) -> f64 {
+        self.0.lock().unwrap().unit()
+    }
+}
