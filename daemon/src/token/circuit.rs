@@ -1,4 +1,4 @@
-//! One circuit breaker for each IdP: when it does not answer one client, it is not asked for the others, either.
+//! One circuit breaker for each way to an IdP: when it does not answer one client, it is not asked for the others, either.
 //!
 //! Each key backs off by itself, which is not enough: 500 keys of an IdP that is down would make 500 requests
 //! at every turn. After a few failures in a row, of whatever keys, the circuit is open: nobody asks until the
@@ -17,7 +17,7 @@ use super::{
     backoff,
     ports::{IssueError, IssueErrorKind},
 };
-use crate::domain::time::Moment;
+use crate::domain::{profile::Network, time::Moment};
 
 /// Failures in a row that open a circuit. One alone may be a lost packet.
 const OPENS_AFTER: u32 = 3;
@@ -25,9 +25,23 @@ const OPENS_AFTER: u32 = 3;
 /// How long the one request that was let through may take: longer than any does.
 const PROBE: Duration = Duration::from_secs(30);
 
-/// The circuits of all IdPs that have failed lately, by origin.
+/// How an IdP is reached: a proxy that is down, or a CA file that cannot be read, says nothing of it to others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Way {
+    origin: String,
+    network: Network,
+}
+
+impl Way {
+    /// To the IdP of this endpoint, as `network` has it.
+    pub fn new(endpoint: &Url, network: &Network) -> Self {
+        Self { origin: endpoint.origin().ascii_serialization(), network: network.clone() }
+    }
+}
+
+/// The circuits of all that have failed lately.
 #[derive(Debug, Default)]
-pub struct Circuits(Mutex<HashMap<String, Circuit>>);
+pub struct Circuits(Mutex<HashMap<Way, Circuit>>);
 
 #[derive(Debug)]
 struct Circuit {
@@ -52,22 +66,21 @@ impl Circuits {
     /// Whether the IdP may be asked. If not, why, and how soon it may be.
     pub async fn permit(
         &self,
-        idp: &Url,
+        way: &Way,
         now: impl Fn() -> Moment,
     ) -> Result<Passage<'_>, (IssueError, Duration)> {
         loop {
-            match self.decide(idp, now()) {
-                Permit::Granted => return Ok(Passage { circuits: self, idp: origin(idp) }),
+            match self.decide(way, now()) {
+                Permit::Granted => return Ok(Passage { circuits: self, way: way.clone() }),
                 Permit::Refused(error, wait) => return Err((error, wait)),
                 Permit::Wait(back) => drop(tokio::time::timeout(PROBE, back).await),
             }
         }
     }
 
-    fn decide(&self, idp: &Url, now: Moment) -> Permit {
+    fn decide(&self, way: &Way, now: Moment) -> Permit {
         let mut circuits = self.lock();
-        let Some(circuit) = circuits.get_mut(&origin(idp)).filter(|circuit| circuit.failures >= OPENS_AFTER)
-        else {
+        let Some(circuit) = circuits.get_mut(way).filter(|circuit| circuit.failures >= OPENS_AFTER) else {
             return Permit::Granted;
         };
         if circuit.probe.is_some_and(|until| !until.reached(now)) {
@@ -81,7 +94,7 @@ impl Circuits {
         Permit::Granted
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Circuit>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Way, Circuit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,13 +103,13 @@ impl Circuits {
 #[derive(Debug)]
 pub struct Passage<'a> {
     circuits: &'a Circuits,
-    idp: String,
+    way: Way,
 }
 
 impl Passage<'_> {
     /// The IdP answered: with a token, or with a refusal that concerns one client.
     pub fn answered(self) {
-        if let Some(circuit) = self.circuits.lock().remove(&self.idp) {
+        if let Some(circuit) = self.circuits.lock().remove(&self.way) {
             circuit.came_back.notify_waiters();
         }
     }
@@ -108,7 +121,7 @@ impl Passage<'_> {
             return false;
         }
         let mut circuits = self.circuits.lock();
-        let circuit = circuits.entry(self.idp.clone()).or_insert_with(|| Circuit {
+        let circuit = circuits.entry(self.way.clone()).or_insert_with(|| Circuit {
             failures: 0,
             error: error.clone(),
             until: now,
@@ -129,16 +142,12 @@ impl Passage<'_> {
 
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
-        if let Some(circuit) = self.circuits.lock().get_mut(&self.idp)
+        if let Some(circuit) = self.circuits.lock().get_mut(&self.way)
             && circuit.probe.take().is_some()
         {
             circuit.came_back.notify_waiters();
         }
     }
-}
-
-fn origin(idp: &Url) -> String {
-    idp.origin().ascii_serialization()
 }
 
 /// Whether the error says that the IdP as a whole is not well. Too many requests of one client say nothing of
@@ -160,31 +169,35 @@ mod tests {
         Moment { wall: span, boot: span }
     }
 
+    fn way(endpoint: &str) -> Way {
+        Way::new(&endpoint.parse().unwrap(), &Network::default())
+    }
+
     fn down() -> IssueError {
         IssueError::new(IssueErrorKind::Unreachable, "no answer")
     }
 
     /// For how many seconds no request is let through; a minute stands for "until another one is back".
-    fn wait(circuits: &Circuits, idp: &Url, now: Moment) -> Option<u64> {
-        match circuits.decide(idp, now) {
+    fn wait(circuits: &Circuits, way: &Way, now: Moment) -> Option<u64> {
+        match circuits.decide(way, now) {
             Permit::Granted => None,
             Permit::Refused(_, wait) => Some(wait.as_secs()),
             Permit::Wait(_) => Some(60),
         }
     }
 
-    fn passage<'a>(circuits: &'a Circuits, idp: &Url) -> Passage<'a> {
-        Passage { circuits, idp: origin(idp) }
+    fn passage<'a>(circuits: &'a Circuits, way: &Way) -> Passage<'a> {
+        Passage { circuits, way: way.clone() }
     }
 
-    fn failed(circuits: &Circuits, idp: &Url, error: &IssueError, now: Moment) -> bool {
-        passage(circuits, idp).failed(error, now, 0.0)
+    fn failed(circuits: &Circuits, way: &Way, error: &IssueError, now: Moment) -> bool {
+        passage(circuits, way).failed(error, now, 0.0)
     }
 
     #[test]
     fn after_some_failures_one_request_at_a_time_finds_out_for_all() {
-        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
-        let other = "https://b.example/token".parse().unwrap();
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
+        let other = way("https://b.example/token");
         for _ in 0..OPENS_AFTER - 1 {
             assert!(!failed(&circuits, &idp, &down(), at(0)));
             assert_eq!(wait(&circuits, &idp, at(0)), None);
@@ -202,8 +215,19 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_another_way_is_not_held_up() {
+        let (circuits, direct) = (Circuits::default(), way("https://a.example/token"));
+        let network = Network { ca_file: Some("/missing.pem".into()), ..Network::default() };
+        let broken = Way::new(&"https://a.example/token".parse().unwrap(), &network);
+        for _ in 0..OPENS_AFTER {
+            failed(&circuits, &broken, &down(), at(0));
+        }
+        assert_eq!((wait(&circuits, &broken, at(0)), wait(&circuits, &direct, at(0))), (Some(1), None));
+    }
+
+    #[test]
     fn a_probe_that_never_comes_back_holds_nobody_up_for_good() {
-        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
         for _ in 0..OPENS_AFTER {
             failed(&circuits, &idp, &down(), at(0));
         }
@@ -213,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_probe_that_is_not_sent_leaves_the_way_to_the_next() {
-        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
         for _ in 0..OPENS_AFTER {
             failed(&circuits, &idp, &down(), at(0));
         }
@@ -224,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_the_idp_says_to_one_client_is_an_answer() {
-        let idp: Url = "https://a.example/token".parse().unwrap();
+        let idp = way("https://a.example/token");
         let status = |kind, status| IssueError { http_status: Some(status), ..IssueError::new(kind, "no") };
         for (error, opens) in [
             (status(IssueErrorKind::Unavailable, 503), true),
@@ -246,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_the_idp_asks_for_is_honoured() {
-        let (circuits, idp) = (Circuits::default(), "https://a.example/token".parse().unwrap());
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
         let error = IssueError { retry_after: Some(Duration::from_secs(120)), ..down() };
         for _ in 0..OPENS_AFTER {
             failed(&circuits, &idp, &error, at(0));

@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
 use super::{
-    circuit::Passage,
+    circuit::{Passage, Way},
     entry::{Cause, Entry, Takeoff},
     error::TokenError,
     freshness,
@@ -58,8 +58,9 @@ impl Engine {
             }
         };
         // After the secret, which may take its time, and before the time from which the token's life counts.
-        let idp = grant.token_endpoint.configured().clone();
-        let _turn = match queues.turn(&idp).await {
+        let idp = grant.token_endpoint.configured();
+        let way = Way::new(idp, &grant.network);
+        let _turn = match queues.turn(idp).await {
             Ok(turn) => turn,
             Err(crowded) => {
                 warn!(profile = profile.name, %crowded, "token request not sent");
@@ -67,7 +68,7 @@ impl Engine {
             }
         };
         let tag = namer.tag(&secret);
-        let passage = match circuits.permit(&idp, || ports.clock.now()).await {
+        let passage = match circuits.permit(&way, || ports.clock.now()).await {
             Ok(passage) => passage,
             Err((error, retry_in)) => {
                 let told = Err(issue_error(profile, error.clone(), retry_in));

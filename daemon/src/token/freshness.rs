@@ -49,10 +49,10 @@ fn promise(length: Duration) -> Duration {
 }
 
 /// Whether a key whose last caller came at `last_used` is worth a refresh that nobody has asked for: if that
-/// was in the last quarter of a lifetime, or the last minute.
+/// was no longer ago than a quarter of a lifetime.
 pub fn is_used_lately(last_used: Moment, lifetime: &Lifetime, now: Moment) -> bool {
     let unused = now.boot.saturating_sub(last_used.boot);
-    unused <= (lifetime.length / 4).max(Duration::from_secs(60))
+    unused <= lifetime.length / 4
 }
 
 /// The lifetime of a token that was asked for at `requested_at`. `jitter` is from 0 to 1: it puts the
