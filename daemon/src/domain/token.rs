@@ -18,26 +18,21 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// When a token was asked for and how long it lives from then on.
+/// How long a token lives, and when it is refreshed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// When the request was sent: the issuer's clock cannot have started later.
-    pub requested_at: Moment,
+    /// When it ends. Counted from when the request was sent: the issuer's clock cannot have started later.
+    pub expires_at: Moment,
+    /// When a refresh is due to be tried, jittered.
+    pub refresh_at: Moment,
     /// `expires_in`, in whole.
     pub length: Duration,
-    /// The age at which a refresh is due to be tried, jittered.
-    pub refresh_at_age: Duration,
 }
 
 impl Lifetime {
-    /// When it ends.
-    pub fn expires_at(&self) -> Moment {
-        self.requested_at + self.length
-    }
-
     /// What is left of it: zero once either clock says so.
     pub fn left(&self, now: Moment) -> Duration {
-        self.expires_at().after(now)
+        self.expires_at.after(now)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod harden;
 pub mod listener;
 pub mod memory;
 pub mod notify;
+pub mod private;
 pub mod process;
 pub mod random;
 mod readable;

@@ -74,7 +74,7 @@ pub fn answer(answer: &Answer) -> GetTokenResponse {
         access_token: token.access_token.expose_secret().to_owned(),
         token_type: token.scheme.as_str().to_owned(),
         authorization: token.authorization.expose_secret().to_owned(),
-        expires_at: token.lifetime.map(|lifetime| timestamp(lifetime.expires_at().wall)),
+        expires_at: token.lifetime.map(|lifetime| timestamp(lifetime.expires_at.wall)),
         scopes: token.scopes.iter().map(str::to_owned).collect(),
         profile: answer.profile.name.clone(),
         token_id: token.id.0.clone(),
@@ -136,7 +136,7 @@ pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
             Some(Freshness::Expired) => TokenState::Expired,
         }
         .into(),
-        expires_at: lifetime.map(|lifetime| timestamp(lifetime.expires_at().wall)),
+        expires_at: lifetime.map(|lifetime| timestamp(lifetime.expires_at.wall)),
         token_id: status.token.map(|token| token.id.0.clone()).unwrap_or_default(),
         last_used_at: status.last_used.map(|moment| timestamp(moment.wall)),
         fetched: status.fetched,

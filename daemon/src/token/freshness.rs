@@ -29,7 +29,7 @@ pub fn freshness(now: Moment, lifetime: &Lifetime, min_ttl: Duration) -> Freshne
         Freshness::Expired
     } else if left <= min_ttl.min(promise(lifetime.length)).max(margin(lifetime.length)) {
         Freshness::Due
-    } else if lifetime.length.saturating_sub(left) >= lifetime.refresh_at_age {
+    } else if lifetime.refresh_at.reached(now) {
         Freshness::Ageing
     } else {
         Freshness::Fresh
@@ -59,7 +59,8 @@ pub fn is_used_lately(last_used: Moment, lifetime: &Lifetime, now: Moment) -> bo
 /// refresh between 65 % and 75 % of the lifetime, so that daemons do not come in step.
 pub fn lifetime(requested_at: Moment, length: Duration, jitter: f64) -> Lifetime {
     let length = length.min(MAX_LIFETIME);
-    Lifetime { requested_at, length, refresh_at_age: length.mul_f64(0.75 - 0.10 * jitter.clamp(0.0, 1.0)) }
+    let refresh_at = requested_at + length.mul_f64(0.75 - 0.10 * jitter.clamp(0.0, 1.0));
+    Lifetime { expires_at: requested_at + length, refresh_at, length }
 }
 
 #[cfg(test)]
@@ -145,8 +146,8 @@ mod tests {
     fn jitter_only_brings_the_refresh_forward() {
         for (jitter, at_age) in [(0.0, 750), (0.5, 700), (1.0, 650)] {
             assert_eq!(
-                lifetime(START, Duration::from_secs(1000), jitter).refresh_at_age,
-                Duration::from_secs(at_age)
+                lifetime(START, Duration::from_secs(1000), jitter).refresh_at,
+                START + Duration::from_secs(at_age)
             );
         }
     }

@@ -1,17 +1,17 @@
 //! The socket: made in a directory of ours, under a lock, never in the place of a living one; or handed over
 //! by the service manager ([`super::activation`]).
 //!
-//! - [`directory`]: the socket's directory, pinned, and the lock and the stale socket in it
+//! - [`directory`]: what is the socket's in its directory
 
 mod directory;
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, Permissions},
     io,
     os::{
         fd::AsRawFd as _,
         unix::{
-            fs::{MetadataExt as _, PermissionsExt as _},
+            fs::PermissionsExt as _,
             net::{UnixListener, UnixStream},
         },
     },
@@ -19,13 +19,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    fcntl::Flock,
-    sys::socket::{Shutdown, shutdown},
-};
+use nix::sys::socket::{Shutdown, shutdown};
 
-use self::directory::Directory;
-use super::trusted::TrustError;
+use super::private::{Directory, DirectoryError, Inode, Lock, inode};
 
 /// How long an usherd that has lost its path may still serve the calls that it has: a little longer than its
 /// `shutdown_timeout` is by default.
@@ -46,25 +42,9 @@ pub enum ListenError {
         /// Why it failed.
         source: io::Error,
     },
-    /// A directory on the way is not safe.
-    #[error("the socket's directory is not safe: {0}")]
-    Untrusted(#[from] TrustError),
-    /// The socket's own directory lets others in.
-    #[error("{} has mode {mode:04o}: the socket's directory must be for its owner alone: chmod 700 {0}", path.display())]
-    OpenDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The socket's own directory is somebody else's, a link, or no directory.
-    #[error("{} must be a directory that belongs to uid {us}, and no symbolic link", path.display())]
-    ForeignDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// Who we are.
-        us: u32,
-    },
+    /// The socket's directory, or one on the way to it, is not as it has to be.
+    #[error("the socket's directory: {0}")]
+    Directory(DirectoryError),
     /// Another usherd has the lock or answers on the socket.
     #[error("another usherd{} already serves {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
     Occupied {
@@ -106,7 +86,7 @@ pub struct Place {
     path: PathBuf,
     owner: Owner,
     /// Held for as long as we serve: whoever has it may replace a stale socket, and nobody else.
-    _lock: Option<Flock<File>>,
+    _lock: Option<Lock>,
 }
 
 /// Who made the socket, and takes it away.
@@ -135,18 +115,24 @@ impl HandedOver {
     }
 }
 
-/// What a path leads to: its device and its number there.
-type Inode = (u64, u64);
+impl From<DirectoryError> for ListenError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Io { action, path, source } => Self::Io { action, path, source },
+            error => Self::Directory(error),
+        }
+    }
+}
 
 impl Listener {
     /// Binds `path`, in a directory that is made with mode 0700 if it is not there.
     pub fn bind(path: &Path) -> Result<Self, ListenError> {
         let io = |action| move |source| ListenError::Io { action, path: path.to_owned(), source };
         let directory = Directory::make(path.parent().unwrap_or(Path::new("/")))?;
-        let lock = directory.lock(path)?;
-        directory.remove_stale(path)?;
+        let lock = directory::lock(&directory, path)?;
+        directory::remove_stale(&directory, path)?;
         // By way of the directory that was checked, whatever its path leads to by now.
-        let within = directory.at(path);
+        let within = directory::within(&directory, path);
         let socket = UnixListener::bind(&within).map_err(io("bind"))?;
         // The umask has made it 0600 at birth; this says so where somebody changed the umask.
         fs::set_permissions(&within, Permissions::from_mode(0o600)).map_err(io("chmod"))?;
@@ -170,7 +156,7 @@ impl Listener {
         let mut looks =
             (0..MAKES_WAY.as_millis() / LOOK_EVERY.as_millis()).map(|_| std::thread::sleep(LOOK_EVERY));
         let lock = loop {
-            match directory.as_ref().map(|directory| directory.lock(&path)) {
+            match directory.as_ref().map(|directory| directory::lock(directory, &path)) {
                 Some(Err(ListenError::Occupied { .. })) if looks.next().is_some() => {}
                 Some(lock) => break Some(lock?),
                 None => break None,
@@ -205,7 +191,7 @@ impl Place {
     /// Removes the socket, if it is the one that we made.
     fn take_away(&self) {
         if let Owner::Us(directory, ours) = &self.owner {
-            let within = directory.at(&self.path);
+            let within = directory::within(directory, &self.path);
             if inode(&within).is_ok_and(|found| found == *ours) {
                 // A failure leaves a stale socket, which the next start replaces.
                 let _ = fs::remove_file(within);
@@ -219,10 +205,6 @@ impl Drop for Place {
         // Still under the lock.
         self.take_away();
     }
-}
-
-fn inode(path: &Path) -> io::Result<Inode> {
-    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     fs::DirBuilder,
     io::Read as _,
-    os::unix::fs::{DirBuilderExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, symlink},
 };
 
 use super::*;
@@ -65,7 +65,7 @@ fn an_unsafe_directory_is_refused() {
     DirBuilder::new().mode(0o700).create(&real).unwrap();
     symlink(&real, dir.path().join("link")).unwrap();
     let error = Listener::bind(&dir.path().join("link/usher.sock")).unwrap_err();
-    assert!(matches!(error, ListenError::ForeignDirectory { .. }), "{error}");
+    assert!(matches!(error, ListenError::Directory(DirectoryError::Foreign { .. })), "{error}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Entry {
         if lifetime.is_none() && (!self.is_watched() || state.retired) {
             return None;
         }
-        let due = lifetime.map(|lifetime| lifetime.requested_at + lifetime.refresh_at_age);
+        let due = lifetime.map(|lifetime| lifetime.refresh_at);
         Some(match state.refusal(now) {
             Some(refusal) => now + refusal.wait(),
             None => due.filter(|due| !due.reached(now)).unwrap_or(now + LOOK_AGAIN),

@@ -258,7 +258,7 @@ impl Schedule {
             for entry in slot.entries() {
                 let Some(token) = entry.status(now).token else { continue };
                 let Some(lifetime) = token.lifetime else { continue };
-                holding.insert((name, entry.scopes.to_string()), lifetime.expires_at());
+                holding.insert((name, entry.scopes.to_string()), lifetime.expires_at);
             }
         }
         for (key, expires) in &self.held {
