@@ -5,14 +5,15 @@
 //! - [`token`]: the engine: one cache, one fetch for any number of callers, and the rules for both
 //! - [`idp`]: identity providers over HTTP
 //! - [`secret`]: where secrets come from
+//! - [`store`]: what is kept over a restart, encrypted
 //! - [`access`]: who is calling, and may they
 //! - [`rpc`]: the contract as it is served on the socket
 //! - [`os`]: listener, clocks, hardening, trusted files
 //! - [`lifecycle`]: configuration over time, signals
 //! - [`start`]: from the command line to a daemon that serves
 //!
-//! Who may know whom: `config`, `token` -> `domain`; `idp`, `secret`, `os` -> the ports that `token` declares,
-//! which they implement, and `domain`; `idp` and `secret` read files by `os`; `rpc` -> `token`, `access`, and
+//! Who may know whom: `config`, `token` -> `domain`; `idp`, `secret`, `store`, `os` -> the ports that `token` declares,
+//! which they implement, and `domain`; `idp`, `secret` and `store` come at files by `os`; `rpc` -> `token`, `access`, and
 //! what of `config` and `domain` it tells callers; `lifecycle` -> `config`, `os`, `token`, and `rpc`'s port. A test
 //! fails on any other arrow. Here all are put together.
 
@@ -25,13 +26,16 @@ pub mod os;
 pub mod rpc;
 pub mod secret;
 pub mod start;
+pub mod store;
 pub mod token;
 
-use std::{collections::HashMap, future, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap, future, io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use secrecy::SecretString;
 use tokio::net::UnixListener;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{
     access::Policy,
@@ -39,11 +43,19 @@ use self::{
     lifecycle::{Configuration, House, Places, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
     rpc::serve::Entrance,
+    store::{Location, Store},
     token::{
         name::Namer,
+        ports::Archive,
         service::{Engine, Ports},
     },
 };
+
+/// How long callers wait for what was kept before.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for what is still to be kept.
+const KEEP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What [`run`] is given: all that was read and decided before anybody could call.
 pub struct Parts {
@@ -61,6 +73,8 @@ pub struct Parts {
     pub max_connections: usize,
     /// When to end for want of callers, unless the configuration says.
     pub idle_exit: IdleExit,
+    /// Where tokens are kept over a restart; none: nowhere.
+    pub store: Option<Location>,
 }
 
 /// Why the daemon cannot begin.
@@ -97,11 +111,17 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let signals = Signals::catch().map_err(system("catch signals"))?;
     let clock = Arc::new(SystemClock);
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let secrets = Arc::new(secret::Sources::new(parts.environment, credentials));
+    let keeps = |location| {
+        let store: Arc<dyn Archive> = Arc::new(Store::new(location, secrets.clone(), os::clock::boot_id()));
+        store
+    };
     let engine_ports = Ports {
         clock: clock.clone(),
         issuer: Arc::new(idp::HttpIssuer::new(clock)),
-        secrets: Arc::new(secret::Sources::new(parts.environment, credentials)),
+        secrets: secrets.clone(),
         jitter: Arc::new(SystemJitter::new()),
+        archive: parts.store.map(keeps),
     };
     let namer = Namer::new().map_err(|_| RunError::Random)?;
     let engine = Engine::new(engine_ports, namer);
@@ -115,7 +135,8 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let places = Places { config: config_path, home, socket };
     let configuration = Configuration::begin(engine.clone(), Arc::clone(&policy), places, &profiles);
     let configuration = Arc::new(configuration);
-    let routes = rpc::routes(engine, Arc::clone(&policy), Arc::clone(&configuration) as _).await?;
+    take_over(&engine).await;
+    let routes = rpc::routes(engine.clone(), Arc::clone(&policy), Arc::clone(&configuration) as _).await?;
     let (listener, ready) = match place {
         Where::Listener(listener, ready) => (listener, ready),
         Where::Stream(stream) => {
@@ -142,6 +163,17 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let entrance = Entrance { listener: socket, routes, policy, max_connections };
     rpc::serve::serve(entrance, &house, shutdown).await;
     drop(house);
+    engine.keep_all(KEEP_PATIENCE).await;
     info!("stopped");
     Ok(())
+}
+
+/// Takes over what was kept before. If that takes long, calls are answered meanwhile.
+async fn take_over(engine: &Engine) {
+    tokio::spawn(engine.clone().keep());
+    let restoring = engine.clone();
+    let restored = tokio::spawn(async move { restoring.restore().await });
+    if tokio::time::timeout(RESTORE_PATIENCE, restored).await.is_err() {
+        warn!("what was kept before the restart takes long to read: tokens are fetched until it is there");
+    }
 }

@@ -22,14 +22,15 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 use tokio::task::JoinSet;
 use usher_proto::{
     client::Connection,
-    v1::{GetTokenRequest, TokenSource},
+    v1::{ForgetRequest, GetTokenRequest, TokenSource},
 };
 use usher_testkit::{ca::Ca, idp::FakeIdp, sandbox::Sandbox, usherd::Usherd};
 
-use crate::support::{frontdoor, random::Random, sandbox};
+use crate::support::{frontdoor, random::Random, sandbox, status};
 
 /// System calls that change what the next start finds, or tell somebody of the start.
 const LEAVES_A_TRACE: [&str; 18] = [
@@ -63,16 +64,36 @@ pub(crate) struct Place {
     idp: FakeIdp,
     _ca: Ca,
     runtime: tokio::runtime::Runtime,
+    /// Tokens are kept over a restart.
+    keeps: bool,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
+        Self::with("", false)
+    }
+
+    /// One in which tokens are kept over a restart.
+    pub(crate) fn with_store() -> Self {
+        Self::with("max_token_requests = \"10000/1h\"\n[store]\nkey = { file = \"store.key\" }\n", true)
+    }
+
+    fn with(extra: &str, keeps: bool) -> Self {
         let (ca, sandbox) = (Ca::new(), sandbox());
         let idp = FakeIdp::start(&ca);
         sandbox.watch(&idp);
-        sandbox.config(&frontdoor(&sandbox, &ca, &idp, ""));
+        sandbox.config(&frontdoor(&sandbox, &ca, &idp, extra));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Self { sandbox, idp, _ca: ca, runtime }
+        Self { sandbox, idp, _ca: ca, runtime, keeps }
+    }
+
+    /// The store holds what it held before or what it was to hold: nothing is damaged, and nothing in its way.
+    fn check_store(&self, after: &str) {
+        let store = &status(&self.sandbox, &[])["store"];
+        assert_eq!(store["degraded"], Value::Null, "after {after}");
+        let names = fs::read_dir(self.sandbox.dir().join("state/usher/store")).unwrap();
+        let names: Vec<_> = names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!names.iter().any(|name| name.contains("corrupt")), "after {after}: {names:?}");
     }
 
     /// A start that is as usual, and a token from it. What is left of the one before is for it to mend.
@@ -87,8 +108,15 @@ impl Place {
             answer
         });
         let answer = answer.unwrap_or_else(|error| panic!("after {after}: {error}"));
-        assert_eq!(answer, TokenSource::Fetched, "after {after}");
-        assert_eq!(self.idp.token_requests(), before + 1, "after {after}");
+        let fetched = self.idp.token_requests() - before;
+        if self.keeps && answer == TokenSource::Cache {
+            assert_eq!(fetched, 0, "after {after}");
+        } else {
+            assert_eq!((answer, fetched), (TokenSource::Fetched, 1), "after {after}");
+        }
+        if self.keeps {
+            self.check_store(after);
+        }
         usherd
     }
 
@@ -163,6 +191,21 @@ impl Place {
 
     /// Kills a daemon that is busy, `rounds` times. How many calls it had answered.
     pub(crate) fn kill_under_load(&self, random: &mut Random, rounds: usize) -> usize {
+        self.kill_while(random, rounds, async || {
+            let mut callers = JoinSet::new();
+            for _ in 0..8 {
+                callers.spawn(call_until_it_ends(self.sandbox.clone()));
+            }
+            callers.join_all().await.into_iter().sum::<usize>()
+        })
+    }
+
+    /// Kills a daemon that writes what it is to keep over and over, `rounds` times. How many tokens it had fetched.
+    pub(crate) fn kill_while_it_writes(&self, random: &mut Random, rounds: usize) -> usize {
+        self.kill_while(random, rounds, async || forget_and_fetch_until_it_ends(&self.sandbox).await)
+    }
+
+    fn kill_while(&self, random: &mut Random, rounds: usize, load: impl AsyncFn() -> usize) -> usize {
         let mut answered = 0;
         for _ in 0..rounds {
             let after = random.span(LOAD);
@@ -173,18 +216,26 @@ impl Place {
                 thread::sleep(after);
                 kill(pid, Signal::SIGKILL).unwrap();
             });
-            answered += self.runtime.block_on(async {
-                let mut callers = JoinSet::new();
-                for _ in 0..8 {
-                    callers.spawn(call_until_it_ends(self.sandbox.clone()));
-                }
-                callers.join_all().await.into_iter().sum::<usize>()
-            });
+            answered += self.runtime.block_on(load());
             assassin.join().unwrap();
             assert_eq!(usherd.wait_exit(usher_testkit::PATIENCE).signal(), Some(SIGKILL));
         }
         drop(self.starts("the last kill under load"));
         answered
+    }
+}
+
+/// How many tokens it fetched.
+async fn forget_and_fetch_until_it_ends(sandbox: &Sandbox) -> usize {
+    let uid = nix::unistd::geteuid().as_raw();
+    let Ok(connection) = Connection::open(&sandbox.socket(), uid).await else { return 0 };
+    let mut fetched = 0;
+    loop {
+        let forget = ForgetRequest { profile: "frontdoor".to_owned() };
+        if connection.admin().forget(forget).await.is_err() || get(&connection).await.is_err() {
+            return fetched;
+        }
+        fetched += 1;
     }
 }
 
@@ -224,6 +275,11 @@ fn killed_at_any_step_that_leaves_a_trace_it_starts_again() {
 fn killed_at_some_moments_of_its_start_it_starts_again() {
     let killed = Place::new().kill_while_it_starts(&mut Random::new(), 8);
     assert!(killed > 0, "no kill came before it was ready");
+}
+
+#[test]
+fn killed_while_it_writes_the_store_it_starts_again() {
+    assert!(Place::with_store().kill_while_it_writes(&mut Random::new(), 5) > 0);
 }
 
 #[test]

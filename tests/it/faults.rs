@@ -15,7 +15,16 @@ use std::{
 
 /// The cases that the table has to have.
 fn cases() -> BTreeSet<String> {
-    let runs = [("A", 1, 16), ("B", 17, 18), ("B", 28, 28), ("C", 29, 43), ("H", 78, 80), ("I", 88, 89)];
+    let runs = [
+        ("A", 1, 16),
+        ("B", 17, 18),
+        ("B", 28, 28),
+        ("C", 29, 43),
+        ("F", 66, 68),
+        ("G", 70, 77),
+        ("H", 78, 80),
+        ("I", 88, 89),
+    ];
     runs.into_iter()
         .flat_map(|(area, from, to)| (from..=to).map(move |number| format!("{area}{number}")))
         .collect()

@@ -41,5 +41,6 @@ mod secrets;
 mod sharing;
 mod socket;
 mod start;
+mod store;
 mod support;
 mod systemd;

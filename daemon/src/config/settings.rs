@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Context, section::Section};
-use crate::domain::settings::{IdleExit, Settings};
+use super::{Context, secret_ref, section::Section};
+use crate::domain::{
+    secret::SecretRef,
+    settings::{IdleExit, Settings, StoreSettings},
+};
 
 /// Longer than a job that somebody waits for.
 const MAX_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -23,7 +26,37 @@ pub(super) fn read(root: &Section<'_>, context: &Context) -> Settings {
             .and_then(|text| shutdown_timeout(root, &text))
             .unwrap_or(default.shutdown_timeout),
         idle_exit: root.string("idle_exit").and_then(|text| idle_exit(root, &text)),
+        store: store(root, context),
     }
+}
+
+/// `[store]`.
+fn store(root: &Section<'_>, context: &Context) -> Option<StoreSettings> {
+    let Ok(section) = root.inline_table("store")? else {
+        root.problem("store", "is no table; write [store] and its keys below");
+        return None;
+    };
+    let key = secret_ref::read(&section, "key", context);
+    let directory =
+        section.string("directory").map(|text| secret_ref::path(&section, "directory", &text, context));
+    section.finish();
+    let (key, directory) = (
+        key?,
+        match directory {
+            Some(path) => Some(path?),
+            None => None,
+        },
+    );
+    if let (SecretRef::File(file), Some(directory)) = (&key, &directory)
+        && file.starts_with(directory)
+    {
+        section.problem(
+            "key",
+            "lies in the store's own directory: whoever copies the one has the other; move it",
+        );
+        return None;
+    }
+    Some(StoreSettings { key, directory })
 }
 
 /// The uids, and the names that have none: the account was deleted, or the directory that knows it cannot be asked

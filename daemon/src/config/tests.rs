@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     profile::{BasicEncoding, Body, ClientAuth, Grant},
     secret::SecretRef,
-    settings::{IdleExit, Settings},
+    settings::{IdleExit, Settings, StoreSettings},
 };
 
 fn check(text: &str) -> Result<Profiles, String> {
@@ -21,6 +21,33 @@ fn check(text: &str) -> Result<Profiles, String> {
 
 fn problems(text: &str) -> String {
     check(text).expect_err("this configuration is wrong")
+}
+
+#[test]
+fn a_store_has_a_key_elsewhere() {
+    let store = |text: &str| check(text).map(|config| config.settings.store);
+    assert_eq!(store(""), Ok(None));
+    assert_eq!(
+        store("[store]\nkey = { file = \"~/k\" }\ndirectory = \"d\""),
+        Ok(Some(StoreSettings {
+            key: SecretRef::File("/home/u/k".into()),
+            directory: Some("/etc/usher/d".into())
+        }))
+    );
+    for (text, expected) in [
+        ("store = true", "line 1: store: is no table; write [store]"),
+        ("[store]", "line 1: store.key: is missing"),
+        ("[store]\nkey = \"abc\"", "line 2: store.key: holds a value where a reference belongs"),
+        ("[store]\nkey = { env = \"K\" }\npath = \"/x\"", "line 3: store.path: is not a key here"),
+        (
+            "[store]\nkey = { file = \"/s/k\" }\ndirectory = \"/s\"",
+            "line 2: store.key: lies in the store's own",
+        ),
+    ] {
+        let problems = problems(text);
+        assert!(problems.contains(expected), "{text}: {problems}");
+        assert!(!problems.contains("abc"), "{problems}");
+    }
 }
 
 #[test]

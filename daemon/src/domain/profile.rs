@@ -67,22 +67,16 @@ impl Grant {
         }
     }
 
-    /// Whether a token that this grant obtained is as good for `other`, so that a reload from the one to
-    /// the other keeps it: all fields are equal but those that decide no more than how and how often the
-    /// IdP is reached.
-    pub fn issues_the_same_as(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::ClientCredentials(one), Self::ClientCredentials(other)) => {
-                let ClientCredentials { network, default_lifetime, max_token_requests, .. } = &**other;
-                **other
-                    == ClientCredentials {
-                        network: network.clone(),
-                        default_lifetime: *default_lifetime,
-                        max_token_requests: *max_token_requests,
-                        ..(**one).clone()
-                    }
+    /// All that decides which token comes back, and nothing secret: grants with the same one issue the same tokens,
+    /// so that a reload or a restart from the one to the other keeps them. What decides no more than how and how
+    /// often the IdP is reached is not in it. Files have it: what it is made of must not change by chance.
+    pub fn fingerprint(&self) -> String {
+        match self {
+            Self::ClientCredentials(grant) => grant.fingerprint(),
+            // Its tokens are never kept.
+            Self::Static(StaticToken { account_id, api_token, encoding }) => {
+                format!("{account_id:?} {api_token:?} {encoding:?}")
             }
-            _ => self == other,
         }
     }
 
@@ -118,6 +112,52 @@ pub struct ClientCredentials {
     pub default_lifetime: Duration,
     /// How many token requests a key may cost.
     pub max_token_requests: Option<RequestLimit>,
+}
+
+impl ClientCredentials {
+    fn fingerprint(&self) -> String {
+        let Self {
+            token_endpoint,
+            client_id,
+            client_secret,
+            body,
+            client_auth,
+            resources,
+            params,
+            network: _,
+            default_lifetime: _,
+            max_token_requests: _,
+        } = self;
+        let endpoint = match token_endpoint {
+            TokenEndpoint::Known(url) => ("token_url", url),
+            TokenEndpoint::Discovered { issuer } => ("issuer", issuer),
+        };
+        let body = match body {
+            Body::Json => "json",
+            Body::Form => "form",
+        };
+        let client_auth = match client_auth {
+            Some(ClientAuth::Body) => "body",
+            Some(ClientAuth::Basic) => "basic",
+            Some(ClientAuth::BasicBare) => "basic-bare",
+            None => "discovered",
+        };
+        let secret = match client_secret {
+            SecretRef::File(path) => vec!["file".into(), path.to_string_lossy()],
+            SecretRef::Env(name) => vec!["env".into(), name.into()],
+            SecretRef::Command(argv) => {
+                std::iter::once("command".into()).chain(argv.iter().map(Into::into)).collect()
+            }
+            SecretRef::Credential(name) => vec!["credential".into(), name.into()],
+        };
+        // Debug of strings and of lists of them: each quoted, so that no two grants look alike.
+        format!(
+            "{} {:?} client_id {client_id:?} secret {secret:?} body {body} client_auth {client_auth} \
+             resource {resources:?} params {params:?}",
+            endpoint.0,
+            endpoint.1.as_str()
+        )
+    }
 }
 
 /// Where tokens are asked for.

@@ -1,6 +1,8 @@
 //! What the configuration says of the daemon itself.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use super::secret::SecretRef;
 
 /// How the daemon behaves, whatever the profiles are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +15,17 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// When the daemon ends by itself; none: the file does not say.
     pub idle_exit: Option<IdleExit>,
+    /// Where tokens are kept over a restart; none: nowhere.
+    pub store: Option<StoreSettings>,
+}
+
+/// Where tokens are kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// What they are encrypted with.
+    pub key: SecretRef,
+    /// The directory; none: the file does not say.
+    pub directory: Option<PathBuf>,
 }
 
 /// When a daemon that nobody calls ends by itself.
@@ -36,6 +49,7 @@ impl Default for Settings {
             unknown_users: Vec::new(),
             shutdown_timeout: Self::SHUTDOWN_TIMEOUT,
             idle_exit: None,
+            store: None,
         }
     }
 }

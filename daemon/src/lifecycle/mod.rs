@@ -63,13 +63,16 @@ struct State {
     settings: Settings,
     loaded_at: Duration,
     error: Option<String>,
+    /// Nothing has been in force yet.
+    is_first: bool,
 }
 
 impl Configuration {
     /// Puts the first configuration in force.
     pub fn begin(engine: Engine, policy: Arc<Policy>, places: Places, profiles: &Profiles) -> Self {
         let started_at = engine.now().wall;
-        let state = State { settings: Settings::default(), loaded_at: started_at, error: None };
+        let (settings, error) = (Settings::default(), None);
+        let state = State { settings, loaded_at: started_at, error, is_first: true };
         let (state, turn) = (Mutex::new(state), tokio::sync::Mutex::new(()));
         let (stop, changed) = (Notify::new(), Notify::new());
         let configuration = Self { engine, policy, places, started_at, state, turn, stop, changed };
@@ -82,9 +85,13 @@ impl Configuration {
         self.policy.allow(&profiles.settings.allowed_users);
         warn_of_users(&profiles.settings);
         let mut changes = self.engine.apply(profiles);
-        changes.settings = self.state().settings != profiles.settings;
+        let before = self.state().settings.clone();
+        changes.settings = before != profiles.settings;
+        if !self.state().is_first && before.store != profiles.settings.store {
+            warn!("[store] is another one now: that takes effect when usherd is started again");
+        }
         let (settings, loaded_at) = (profiles.settings.clone(), self.engine.now().wall);
-        *self.state() = State { settings, loaded_at, error: None };
+        *self.state() = State { settings, loaded_at, error: None, is_first: false };
         self.changed.notify_waiters();
         tokio::spawn(warn_of_secrets(self.engine.clone()));
         changes

@@ -46,6 +46,13 @@ async fn timer(boot: Duration) -> io::Result<()> {
     Readable::new(timer)?.read(TimerFd::wait).await
 }
 
+/// Which boot of the machine this is (proc(5), `/proc/sys/kernel/random/boot_id`); none where it is hidden, as by
+/// systemd's `ProcSubset=pid`.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
 fn read(clock: ClockId) -> Duration {
     // Linux has had both since 2.6.39 and they cannot fail with valid arguments. A clock that fails
     // all the same reads as zero: the other one then decides.

@@ -8,7 +8,7 @@ use nix::{
     sys::{
         prctl,
         resource::{Resource, getrlimit, setrlimit},
-        signal::{SigSet, Signal},
+        signal::{SigHandler, SigSet, Signal, signal},
         stat::{Mode, umask},
     },
 };
@@ -20,6 +20,14 @@ pub fn process() -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     prctl::set_dumpable(false)?;
     umask(Mode::from_bits_truncate(0o077));
+    Ok(())
+}
+
+/// A file that grows beyond the limit (`RLIMIT_FSIZE`) is an error of write(2), not the end (signal(7), SIGXFSZ).
+#[expect(unsafe_code, reason = "signal(2)")]
+pub fn survive_file_size_limit() -> io::Result<()> {
+    // SAFETY: nothing is run when it comes.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ pub mod private;
 pub mod process;
 pub mod random;
 mod readable;
+pub mod store;
 pub mod trusted;
 pub mod users;
 pub mod watch;

@@ -79,6 +79,17 @@ pub fn inode(path: &Path) -> io::Result<Inode> {
     fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
+/// Makes a file that is not there, for us alone: whole and on disk, or not at all.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let real = trusted::walk(path).map_err(io::Error::other)?;
+    let directory = real.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(&real).map_err(|error| error.error)?;
+    File::open(directory)?.sync_all()
+}
+
 impl Directory {
     /// Makes it with mode 0700 if it is not there, and checks it.
     pub fn make(path: &Path) -> Result<Self, DirectoryError> {

@@ -106,6 +106,7 @@ impl AdminService for Admin {
             config_error: facts.config_error.unwrap_or_default(),
             config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),
             profiles,
+            store: self.engine.archive().map(|(state, pending)| convert::store(state, pending)),
             default_profile: directory.default_profile.clone().unwrap_or_default(),
         }))
     }

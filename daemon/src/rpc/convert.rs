@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use usher_proto::{
     error::ErrorReason,
     v1::{
-        GetTokenRequest, GetTokenResponse, ProfileStatus, TokenSource, TokenState, TokenStatus,
+        GetTokenRequest, GetTokenResponse, ProfileStatus, StoreStatus, TokenSource, TokenState, TokenStatus,
         WatchTokenRequest, WatchTokenResponse, WatchTrouble, watch_token_response,
     },
 };
@@ -21,6 +21,7 @@ use crate::{
     token::{
         entry::{Cause, Entry},
         freshness::Freshness,
+        ports::ArchiveState,
         service::{Answer, Source, TokenRequest},
         watch::Event,
     },
@@ -115,6 +116,17 @@ pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileS
     }
 }
 
+/// Where tokens are kept.
+pub fn store(state: ArchiveState, pending: usize) -> StoreStatus {
+    StoreStatus {
+        directory: state.place,
+        key_source: state.key,
+        weak_key: state.weak_key,
+        degraded: state.trouble.unwrap_or_default(),
+        pending: u32::try_from(pending).unwrap_or(u32::MAX),
+    }
+}
+
 /// A key of a profile.
 pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
     let status = entry.status(now);
@@ -126,8 +138,8 @@ pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
     };
     let retry_in = Some(status.retry_in).filter(|wait| !wait.is_zero());
     TokenStatus {
-        audience: entry.audience.as_deref().unwrap_or_default().to_owned(),
-        scopes: entry.scopes.iter().map(str::to_owned).collect(),
+        audience: entry.id.audience.as_deref().unwrap_or_default().to_owned(),
+        scopes: entry.id.scopes.iter().map(str::to_owned).collect(),
         state: match status.freshness {
             None => TokenState::None,
             Some(Freshness::Fresh) => TokenState::Fresh,

@@ -43,9 +43,7 @@ pub(super) fn leave() -> io::Result<Starter> {
 
 /// Where the log of such a daemon is: `$XDG_STATE_HOME/usher/usherd.log`.
 fn log_path() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let state = var("XDG_STATE_HOME").or_else(|| Some(var("HOME")?.join(".local/state")))?;
-    Some(state.join("usher/usherd.log"))
+    Some(super::state_home()?.join("usher/usherd.log"))
 }
 
 fn open_log() -> io::Result<File> {

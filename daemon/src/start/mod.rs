@@ -31,7 +31,7 @@ use crate::{
     domain::{
         profile::Profiles,
         secret::{SecretRef, SecretString},
-        settings::IdleExit,
+        settings::{IdleExit, Settings},
     },
     lifecycle,
     os::{
@@ -39,6 +39,7 @@ use crate::{
         listener::{HandedOver, ListenError, Listener},
     },
     secret::Sources,
+    store::Location,
     token::secrets::unreadable,
 };
 
@@ -142,6 +143,7 @@ fn detach(args: &Args) -> Result<Origin, Failure> {
     let harden = || {
         os::harden::fill_standard_descriptors()?;
         os::harden::hold_hangup()?;
+        os::harden::survive_file_size_limit()?;
         os::harden::process()
     };
     harden().map_err(|error| Failure::system(format!("cannot harden the process: {error}")))?;
@@ -191,10 +193,10 @@ fn begin(args: &Args) -> Result<Begun, Failure> {
 }
 
 impl Begun {
-    fn parts(self, max_connections: usize, idle_exit: IdleExit) -> Parts {
+    fn parts(self, max_connections: usize, idle_exit: IdleExit, store: Option<Location>) -> Parts {
         let Self { place, home, profiles, environment } = self;
         let policy = Policy::owner_only(os::users::effective_uid());
-        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit }
+        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit, store }
     }
 }
 
@@ -205,9 +207,11 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
         Some(handed_over) => Listener::handed_over(handed_over).map_err(Failure::from),
         None => bind(),
     };
-    let prepared = listener
-        .and_then(|listener| Ok((listener, os::harden::raise_descriptor_limit().map_err(Failure::system)?)));
-    let (listener, descriptors) = match prepared {
+    let store = store_location(&begun.profiles.settings);
+    let prepared = listener.and_then(|listener| {
+        Ok((listener, store?, os::harden::raise_descriptor_limit().map_err(Failure::system)?))
+    });
+    let (listener, store, descriptors) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return Err(Origin { starter, handed_over: None }.fail(failure)),
     };
@@ -220,7 +224,7 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
             starter.ready();
         }
     };
-    run(begun.parts(connections, idle_exit), Where::Listener(listener, Box::new(ready)))
+    run(begun.parts(connections, idle_exit, store), Where::Listener(listener, Box::new(ready)))
 }
 
 fn bind() -> Result<Listener, Failure> {
@@ -234,7 +238,7 @@ fn serve_stdin(begun: Begun) -> Result<(), Failure> {
         code: exit::USAGE,
         message: format!("--once wants the caller's socket for stdin: {error}"),
     })?;
-    run(begun.parts(1, IdleExit::Never), Where::Stream(stream))
+    run(begun.parts(1, IdleExit::Never, None), Where::Stream(stream))
 }
 
 fn run(parts: Parts, place: Where) -> Result<(), Failure> {
@@ -285,9 +289,30 @@ fn config_path(given: Option<PathBuf>, home: Option<&Path>) -> Result<PathBuf, F
         .ok_or_else(|| Failure::config("no place for the configuration: set HOME, or give --config FILE"))
 }
 
+/// Where tokens are kept over a restart, if they are: where the configuration says, else in the directory that systemd
+/// made for the service (systemd.exec(5), `StateDirectory=`), else below `$XDG_STATE_HOME/usher`.
+fn store_location(settings: &Settings) -> Result<Option<Location>, Failure> {
+    let Some(store) = &settings.store else { return Ok(None) };
+    let of_service = std::env::var_os("STATE_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
+    let state = of_service.filter(|dir| dir.is_absolute()).or_else(|| Some(state_home()?.join("usher")));
+    let directory = store.directory.clone().or_else(|| Some(state?.join("store")));
+    let directory = directory.ok_or_else(|| {
+        Failure::config("no place for the store: set HOME, or write directory below [store]")
+    })?;
+    Ok(Some(Location { directory, key: store.key.clone() }))
+}
+
+/// `$XDG_STATE_HOME`, or what stands for it (XDG Base Directory Specification 0.8).
+fn state_home() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    var("XDG_STATE_HOME").or_else(|| Some(var("HOME")?.join(".local/state")))
+}
+
 /// The variables that the configuration names as secrets.
 fn environment_names(profiles: &Profiles) -> impl Iterator<Item = &str> {
-    profiles.by_name.values().filter_map(|profile| match profile.grant.secret() {
+    let of_profiles = profiles.by_name.values().map(|profile| profile.grant.secret());
+    let of_store = profiles.settings.store.iter().map(|store| &store.key);
+    of_profiles.chain(of_store).filter_map(|secret| match secret {
         SecretRef::Env(name) => Some(name.as_str()),
         SecretRef::File(_) | SecretRef::Command(_) | SecretRef::Credential(_) => None,
     })

@@ -8,6 +8,8 @@ const TRANSIENT_MAX: Duration = Duration::from_secs(5 * 60);
 /// The first wait after a refusal, and the longest: a wrong secret must not lock an account.
 const REFUSED_FIRST: Duration = Duration::from_secs(30);
 const REFUSED_MAX: Duration = Duration::from_secs(10 * 60);
+/// The longest wait for a disk that is full, say.
+const UNKEPT_MAX: Duration = Duration::from_secs(60);
 /// What an IdP asks for is honoured up to this.
 const HINT_MAX: Duration = Duration::from_secs(10 * 60);
 
@@ -30,6 +32,11 @@ pub fn refused(failures: u32) -> Duration {
 /// until the next one may be dropped: 1 s doubling to 5 min.
 pub fn rejected(rejections: u32) -> Duration {
     doubled(SECOND, rejections, TRANSIENT_MAX)
+}
+
+/// After the `failures`-th time in a row, counted from 1, that something could not be kept: 1 s doubling to 1 min.
+pub fn unkept(failures: u32) -> Duration {
+    doubled(SECOND, failures, UNKEPT_MAX)
 }
 
 fn doubled(first: Duration, times: u32, max: Duration) -> Duration {

@@ -43,9 +43,26 @@ impl Budget {
         }
     }
 
+    /// When the requests were sent that count, the oldest first.
+    pub fn counting(&self, now: Moment) -> impl Iterator<Item = Duration> {
+        self.sent.iter().copied().filter(move |sent| self.counts(*sent, now))
+    }
+
+    /// Takes over what was sent before a restart, and the window as it was learnt. What has been sent since counts
+    /// as well.
+    pub fn restore(&mut self, mut sent: Vec<Duration>, window: Duration) {
+        if self.follows_lifetime {
+            self.learn_lifetime(window);
+        }
+        sent.extend(self.sent.drain(..));
+        sent.sort_unstable();
+        let surplus = sent.len().saturating_sub(self.limit.requests as usize);
+        self.sent = sent.split_off(surplus).into();
+    }
+
     /// How many requests may be sent now.
     pub fn left(&self, now: Moment) -> u32 {
-        let counted = self.sent.iter().filter(|sent| self.counts(**sent, now)).count();
+        let counted = self.counting(now).count();
         self.limit.requests.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX))
     }
 

@@ -8,9 +8,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::{entry::Entry, standing::Standing};
+use super::{entry::Entry, standing::Standing, unkept::Unkept};
 use crate::domain::{
     profile::{Grant, Profile, Profiles, RequestLimit},
+    record::{KeyId, Owner},
     scope::ScopeSet,
     time::Moment,
 };
@@ -25,6 +26,7 @@ pub struct Directory {
     slots: HashMap<String, Arc<Slot>>,
     /// The profile that is meant when a caller names none.
     pub default_profile: Option<String>,
+    unkept: Arc<Unkept>,
 }
 
 /// A profile and its keys.
@@ -39,8 +41,10 @@ pub struct Slot {
 
 type Key = (Option<Arc<str>>, ScopeSet);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Keys {
+    owner: Arc<Owner>,
+    unkept: Arc<Unkept>,
     entries: RwLock<HashMap<Key, Arc<Entry>>>,
     standing: Arc<Standing>,
 }
@@ -61,6 +65,11 @@ pub struct Changes {
 }
 
 impl Directory {
+    /// Without profiles. What changes of their keys is noted here.
+    pub fn new(unkept: Arc<Unkept>) -> Self {
+        Self { unkept, ..Self::default() }
+    }
+
     /// The directory of new profiles. A profile whose grant issues the same tokens keeps its keys, with
     /// their tokens, flights and budgets; any other begins anew. A refusal is forgiven: whoever reloads has
     /// perhaps mended it where usher cannot see.
@@ -78,7 +87,7 @@ impl Directory {
                 }
                 Some(old) => {
                     changes.changed.push(name.clone());
-                    old.profile.grant.issues_the_same_as(&profile.grant).then(|| {
+                    (old.keys.owner.grant == profile.grant.fingerprint()).then(|| {
                         old.keys.standing.clear();
                         old.entries().iter().for_each(|entry| entry.reconfigured(limit(profile)));
                         Arc::clone(&old.keys)
@@ -89,11 +98,13 @@ impl Directory {
                     None
                 }
             };
-            slots.insert(name.clone(), Arc::new(Slot::new(Arc::clone(profile), keys.unwrap_or_default())));
+            let keys = keys.unwrap_or_else(|| Arc::new(Keys::of(profile, &self.unkept)));
+            slots.insert(name.clone(), Arc::new(Slot::new(Arc::clone(profile), keys)));
         }
         changes.removed = self.slots.keys().filter(|name| !slots.contains_key(*name)).cloned().collect();
         changes.removed.sort_unstable();
-        (Self { slots, default_profile: profiles.default_profile.clone() }, changes)
+        let (default_profile, unkept) = (profiles.default_profile.clone(), Arc::clone(&self.unkept));
+        (Self { slots, default_profile, unkept }, changes)
     }
 
     /// Retires the keys that `next` has not taken over.
@@ -103,6 +114,31 @@ impl Directory {
                 slot.entries().iter().for_each(|entry| entry.retire());
             }
         }
+    }
+
+    /// The key of this name, if there is one.
+    pub fn peek(&self, id: &KeyId) -> Option<Arc<Entry>> {
+        let slot = self.owned(id)?;
+        let key = (id.audience.clone(), id.scopes.clone());
+        slot.keys.read().get(&key).map(Arc::clone)
+    }
+
+    /// The key of this name, if one of these profiles allows it. It is made if there is none.
+    pub fn find(&self, id: &KeyId, now: Moment) -> Option<Arc<Entry>> {
+        let slot = self.owned(id)?;
+        let profile = &slot.profile;
+        let mut audiences = profile.audience.iter().chain(&profile.audiences);
+        let audience = match &id.audience {
+            Some(audience) => Some(audiences.find(|allowed| *allowed == audience)?.clone()),
+            None => None,
+        };
+        let allowed = id.scopes.first_not_in(&profile.scopes).is_none()
+            && audience.is_some() == profile.audience.is_some();
+        allowed.then(|| slot.entry(audience, id.scopes.clone(), now))?
+    }
+
+    fn owned(&self, id: &KeyId) -> Option<&Arc<Slot>> {
+        self.slots.get(&id.owner.profile).filter(|slot| slot.keys.owner == id.owner)
     }
 
     /// The profile of this name.
@@ -145,7 +181,7 @@ impl Slot {
     /// The key of this audience and these scopes, which the profile allows. None: there are too many keys
     /// whose requests still count.
     pub fn entry(&self, audience: Option<Arc<str>>, scopes: ScopeSet, now: Moment) -> Option<Arc<Entry>> {
-        if audience == self.default.audience && scopes == self.default.scopes {
+        if audience == self.default.id.audience && scopes == self.default.id.scopes {
             return Some(Arc::clone(&self.default));
         }
         let key = (audience, scopes);
@@ -176,6 +212,12 @@ fn limit(profile: &Profile) -> Option<RequestLimit> {
 }
 
 impl Keys {
+    fn of(profile: &Profile, unkept: &Arc<Unkept>) -> Self {
+        let owner = Owner { profile: profile.name.clone(), grant: profile.grant.fingerprint() };
+        let (unkept, standing) = (Arc::clone(unkept), Arc::default());
+        Self { owner: Arc::new(owner), unkept, entries: RwLock::default(), standing }
+    }
+
     /// The key of a request without wishes, which is always there.
     fn default(
         &self,
@@ -193,7 +235,8 @@ impl Keys {
         limit: Option<RequestLimit>,
     ) -> Arc<Entry> {
         let (audience, scopes) = key.clone();
-        let new = || Arc::new(Entry::new(audience, scopes, limit, Arc::clone(&self.standing)));
+        let id = KeyId { owner: Arc::clone(&self.owner), audience, scopes };
+        let new = || Arc::new(Entry::new(id, limit, Arc::clone(&self.standing), Arc::clone(&self.unkept)));
         Arc::clone(entries.entry(key).or_insert_with(new))
     }
 
@@ -214,5 +257,5 @@ fn evict(keys: &mut HashMap<Key, Arc<Entry>>, default: &Arc<Entry>, now: Moment)
         .filter(|(_, entry)| !Arc::ptr_eq(entry, default) && entry.is_expendable(now))
         .min_by_key(|(_, entry)| entry.last_used().map(|moment| moment.boot))
         .map(|(key, _)| key.clone());
-    keys.remove(&oldest?).map(drop)
+    keys.remove(&oldest?).map(|entry| entry.retire())
 }

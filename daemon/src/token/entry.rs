@@ -3,6 +3,7 @@
 //! [`Entry::decide`] is the decision table; it does no I/O and asks no clock.
 
 mod ahead;
+mod keep;
 mod state;
 
 use std::{
@@ -25,10 +26,11 @@ use super::{
     name::SecretTag,
     ports::{IssueError, SecretError},
     standing::Standing,
+    unkept::Unkept,
 };
 use crate::domain::{
     profile::RequestLimit,
-    scope::ScopeSet,
+    record::KeyId,
     time::Moment,
     token::{Lifetime, Token},
 };
@@ -38,12 +40,11 @@ const SECRET_RETRY: Duration = Duration::from_secs(1);
 /// What is asked of the IdP for one key, and what came of it.
 #[derive(Debug)]
 pub struct Entry {
-    /// The audience to ask for.
-    pub audience: Option<Arc<str>>,
-    /// The scopes to ask for.
-    pub scopes: ScopeSet,
+    /// Which one it is: what to ask for, and for whom.
+    pub id: KeyId,
     /// How the client stands, whichever key it asks for.
     pub standing: Arc<Standing>,
+    unkept: Arc<Unkept>,
     served: AtomicU64,
     state: Mutex<State>,
     /// Told whenever something has happened to the key that who watches it wants to know.
@@ -154,12 +155,7 @@ pub struct EntryStatus {
 
 impl Entry {
     /// An empty entry.
-    pub fn new(
-        audience: Option<Arc<str>>,
-        scopes: ScopeSet,
-        limit: Option<RequestLimit>,
-        standing: Arc<Standing>,
-    ) -> Self {
+    pub fn new(id: KeyId, limit: Option<RequestLimit>, standing: Arc<Standing>, unkept: Arc<Unkept>) -> Self {
         let state = State {
             token: None,
             flight: None,
@@ -176,9 +172,9 @@ impl Entry {
             last_look: None,
         };
         Self {
-            audience,
-            scopes,
+            id,
             standing,
+            unkept,
             served: AtomicU64::new(0),
             state: Mutex::new(state),
             news: watch::Sender::new(()),
@@ -199,6 +195,7 @@ impl Entry {
             }
             state.token = None;
             state.rejections.note(now);
+            self.unkept.note(&self.id);
         }
         let held = state.token.as_ref().and_then(|token| Some((Arc::clone(token), token.lifetime?)));
         match held.map(|(token, lifetime)| (freshness(now, &lifetime, min_ttl), token)) {
@@ -221,7 +218,9 @@ impl Entry {
     pub fn spend(&self, now: Moment) -> Result<(), Refusal> {
         let mut state = self.lock();
         let limit = state.budget.limit();
-        state.budget.spend(now).map_err(|wait| Refusal::Budget(limit, wait))
+        state.budget.spend(now).map_err(|wait| Refusal::Budget(limit, wait))?;
+        self.unkept.note(&self.id);
+        Ok(())
     }
 
     /// Ends a flight with a token, which is kept if it has a lifetime. Answers everybody who waits.
@@ -241,7 +240,7 @@ impl Entry {
             }
         }
         takeoff.pilot.land(Ok(token));
-        self.news.send_replace(());
+        self.changed();
     }
 
     /// Ends a flight whose request failed. A token that is held stays. Answers how long no other request
@@ -320,7 +319,7 @@ impl Entry {
         if let Some(fetch) = state.fetch.take() {
             fetch.abort();
         }
-        self.news.send_replace(());
+        self.changed();
     }
 
     /// Whether it has been retired.
@@ -366,7 +365,7 @@ impl Entry {
     pub fn forget(&self) -> bool {
         let mut state = self.lock();
         state.generation += 1;
-        self.news.send_replace(());
+        self.changed();
         state.token.take().is_some()
     }
 
@@ -412,6 +411,12 @@ impl Entry {
             budget_left: state.budget.left(now),
             retry_in: state.wait_for_request(now),
         }
+    }
+
+    /// Its token is another one.
+    fn changed(&self) {
+        self.unkept.note(&self.id);
+        self.news.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

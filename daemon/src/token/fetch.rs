@@ -83,9 +83,9 @@ impl Engine {
         if let Err(refusal) = entry.spend(requested_at) {
             return entry.grounded(takeoff, Err(refused(profile, refusal)));
         }
-        debug!(profile = profile.name, scopes = %entry.scopes, "token request");
+        debug!(profile = profile.name, scopes = %entry.id.scopes, "token request");
         let default_lifetime = grant.default_lifetime;
-        let (scopes, audience) = (entry.scopes.clone(), entry.audience.clone());
+        let (scopes, audience) = (entry.id.scopes.clone(), entry.id.audience.clone());
         match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
             Ok(issued) => {
                 let told =
@@ -164,7 +164,7 @@ impl Engine {
             authorization: authorization.as_str().into(),
             access_token: issued.access_token,
             scheme: Scheme::Bearer,
-            scopes: issued.scopes.unwrap_or_else(|| entry.scopes.clone()),
+            scopes: issued.scopes.unwrap_or_else(|| entry.id.scopes.clone()),
             lifetime: length.map(|length| freshness::lifetime(requested_at, length, jitter)),
             replaces,
         }

@@ -9,6 +9,7 @@
 //! - [`ahead`], [`agenda`]: refreshes ahead of expiry, and when they are due
 //! - [`circuit`]: an IdP that is down is asked by one at a time
 //! - [`watch`]: a key that somebody watches
+//! - [`keep`], [`unkept`], [`restore`]: what survives a restart
 //! - [`queue`]: how many requests one IdP gets at a time
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
@@ -31,9 +32,11 @@ pub mod error;
 pub mod fetch;
 pub mod flight;
 pub mod freshness;
+pub mod keep;
 pub mod name;
 pub mod ports;
 pub mod queue;
+pub mod restore;
 pub mod secrets;
 pub mod select;
 pub mod service;
@@ -41,4 +44,5 @@ pub mod service;
 mod simulation;
 pub mod standing;
 pub mod static_token;
+pub mod unkept;
 pub mod watch;

@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::domain::{
     profile::ClientCredentials,
+    record::{KeyId, Record},
     scope::ScopeSet,
     secret::{SecretRef, SecretString},
     time::Moment,
@@ -20,6 +21,41 @@ pub trait Clock: Send + Sync {
     /// Waits until so long after boot, suspend included: what came while the machine slept has come when it
     /// wakes.
     fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()>;
+}
+
+/// Keeps over a restart what must not be lost by one. Nobody's call waits for it.
+pub trait Archive: Send + Sync {
+    /// All that was kept and can be read.
+    fn load(&self) -> BoxFuture<'_, Vec<Kept>>;
+
+    /// Keeps each of these in the place of what was kept of its key; with none, keeps nothing of it. Answers
+    /// those for which that failed.
+    fn keep(&self, changes: Vec<(KeyId, Option<Record>)>) -> BoxFuture<'_, Vec<KeyId>>;
+
+    /// How it fares.
+    fn state(&self) -> ArchiveState;
+}
+
+/// What was kept.
+#[derive(Debug)]
+pub struct Kept {
+    /// As it was written.
+    pub record: Record,
+    /// The machine has not been booted since, so that its boot clock goes on.
+    pub this_boot: bool,
+}
+
+/// How an archive fares, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveState {
+    /// Where it is.
+    pub place: String,
+    /// Where its key comes from.
+    pub key: String,
+    /// Whoever can read the files of its place can read the key as well.
+    pub weak_key: bool,
+    /// Why nothing, or not everything, is kept; none if all is.
+    pub trouble: Option<String>,
 }
 
 /// Spreads what would otherwise happen everywhere at once.

@@ -15,11 +15,12 @@ use super::{
     error::TokenError,
     flight::Outcome,
     name::{Namer, SecretTag},
-    ports::{Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
+    ports::{Archive, Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
     queue::Queues,
     secrets,
     select::select,
     static_token,
+    unkept::Unkept,
 };
 use crate::domain::{
     profile::{ClientCredentials, Grant, Profile, Profiles, StaticToken},
@@ -94,6 +95,8 @@ pub struct Ports {
     pub secrets: Arc<dyn Secrets>,
     /// Spreads refreshes and retries.
     pub jitter: Arc<dyn Jitter>,
+    /// Keeps tokens over a restart; none: nothing does.
+    pub archive: Option<Arc<dyn Archive>>,
 }
 
 /// The token engine. Cheap to clone; clones share everything.
@@ -108,12 +111,14 @@ pub(super) struct Shared {
     pub(super) queues: Queues,
     pub(super) agenda: Agenda,
     pub(super) circuits: Circuits,
+    pub(super) unkept: Arc<Unkept>,
     directory: ArcSwap<Directory>,
 }
 
 impl Engine {
     /// An engine without profiles.
     pub fn new(ports: Ports, namer: Namer) -> Self {
+        let unkept = Arc::new(if ports.archive.is_some() { Unkept::default() } else { Unkept::off() });
         Self {
             shared: Arc::new(Shared {
                 ports,
@@ -121,7 +126,8 @@ impl Engine {
                 queues: Queues::default(),
                 agenda: Agenda::default(),
                 circuits: Circuits::default(),
-                directory: ArcSwap::default(),
+                directory: ArcSwap::from_pointee(Directory::new(Arc::clone(&unkept))),
+                unkept,
             }),
         }
     }

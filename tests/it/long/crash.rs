@@ -17,6 +17,25 @@ fn killed_at_every_system_call_of_its_life_it_starts_again() {
 }
 
 #[test]
+fn killed_at_every_system_call_that_writes_the_store_is_as_before_or_as_it_was_to_be() {
+    let place = Place::with_store();
+    let calls = place.system_calls();
+    let writes =
+        ["openat", "write", "fsync", "fdatasync", "rename", "renameat2", "unlink", "unlinkat", "fchmod"];
+    let killed: usize =
+        writes.iter().filter(|call| calls.contains(**call)).map(|call| place.kill_at_each(call)).sum();
+    println!("killed at {killed} system calls that open, write, sync, rename or remove");
+    assert!(killed > 15, "a life with a store has only {killed} of them");
+}
+
+#[test]
+fn killed_at_hundreds_of_moments_of_writing_the_store_is_as_before_or_as_it_was_to_be() {
+    let fetched = Place::with_store().kill_while_it_writes(&mut Random::new(), 300);
+    println!("killed 300 times, after {fetched} tokens");
+    assert!(fetched > 300);
+}
+
+#[test]
 fn killed_at_hundreds_of_moments_it_starts_again() {
     let (place, mut random) = (Place::new(), Random::new());
     let starting = place.kill_while_it_starts(&mut random, 300);

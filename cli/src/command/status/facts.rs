@@ -16,7 +16,19 @@ pub(super) struct Daemon<'a> {
     config_error: Option<&'a str>,
     config_loaded_at: Option<i64>,
     default_profile: Option<&'a str>,
+    store: Option<Store<'a>>,
     profiles: Vec<Profile<'a>>,
+}
+
+#[derive(Serialize)]
+struct Store<'a> {
+    directory: &'a str,
+    key_source: &'a str,
+    weak_key: bool,
+    /// Why tokens are kept in memory only, for now.
+    degraded: Option<&'a str>,
+    /// Tokens that have changed and are not on disk yet.
+    pending: u32,
 }
 
 #[derive(Serialize)]
@@ -71,6 +83,13 @@ impl<'a> Daemon<'a> {
             config_error: some(&answer.config_error),
             config_loaded_at: seconds(answer.config_loaded_at),
             default_profile: some(&answer.default_profile),
+            store: answer.store.as_ref().map(|store| Store {
+                directory: &store.directory,
+                key_source: &store.key_source,
+                weak_key: store.weak_key,
+                degraded: some(&store.degraded),
+                pending: store.pending,
+            }),
             profiles: answer.profiles.iter().map(|profile| Profile::of(profile, now)).collect(),
         }
     }

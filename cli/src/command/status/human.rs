@@ -46,6 +46,14 @@ fn daemon(answer: &StatusResponse, now: i64) -> String {
         line.push_str(" is still in use.\n");
         indent(&mut line, &answer.config_error);
     }
+    if let Some(store) = &answer.store {
+        let _ = write!(line, "tokens kept in {}, key: {}", store.directory, store.key_source);
+        line.push_str(if store.weak_key { " (weak: whoever can read your files has both)\n" } else { "\n" });
+        if !store.degraded.is_empty() {
+            line.push_str("\nDEGRADED: tokens are kept in memory only. It is tried again.\n");
+            indent(&mut line, &store.degraded);
+        }
+    }
     line
 }
 

@@ -1,7 +1,9 @@
 //! The decision table as callers live through it, in a world whose time, IdP and secrets the tests own.
 
 mod ahead;
+pub(in crate::token) mod archive;
 mod failures;
+mod keep;
 mod reload;
 mod sharing;
 mod time;

@@ -258,7 +258,7 @@ impl Schedule {
             for entry in slot.entries() {
                 let Some(token) = entry.status(now).token else { continue };
                 let Some(lifetime) = token.lifetime else { continue };
-                holding.insert((name, entry.scopes.to_string()), lifetime.expires_at);
+                holding.insert((name, entry.id.scopes.to_string()), lifetime.expires_at);
             }
         }
         for (key, expires) in &self.held {
@@ -325,6 +325,7 @@ fn engine(clock: &Arc<SimClock>, idp: &Arc<SimIdp>, secrets: &Arc<SimSecrets>, s
         issuer: Arc::clone(idp) as _,
         secrets: Arc::clone(secrets) as _,
         jitter: Arc::new(SimJitter(Mutex::new(Random::new(seed ^ 2)))),
+        archive: None,
     };
     Engine::new(ports, Namer::new().unwrap())
 }

@@ -9,7 +9,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+};
+
+use super::archive::FakeArchive;
 
 use crate::{
     domain::{
@@ -25,8 +30,8 @@ use crate::{
         error::TokenError,
         name::Namer,
         ports::{
-            BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter,
-            SecretError, Secrets,
+            Archive, BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer,
+            Jitter, SecretError, Secrets,
         },
         service::{Answer, Engine, Ports, TokenRequest},
     },
@@ -41,6 +46,8 @@ pub(super) struct World {
     clock: Arc<FakeClock>,
     pub(super) idp: Arc<FakeIdp>,
     secrets: Arc<FakeSecrets>,
+    /// What goes on in the engine without a caller.
+    tasks: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 impl World {
@@ -57,15 +64,25 @@ impl World {
             panic: AtomicBool::new(false),
         });
         let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned()))));
-        let ports = Ports {
-            clock: clock.clone(),
-            issuer: idp.clone(),
-            secrets: secrets.clone(),
-            jitter: Arc::new(NoJitter),
-        };
-        let world = Self { engine: Engine::new(ports, Namer::new().unwrap()), clock, idp, secrets };
+        let engine = engine(&clock, &idp, &secrets, None);
+        let world = Self { engine, clock, idp, secrets, tasks: Arc::default() };
         world.engine.apply(&profiles([profile("p")]));
         world
+    }
+
+    /// The engine is killed; another one begins with what the archive has.
+    pub(super) async fn restart(&mut self, archive: &FakeArchive, profiles: &Profiles) {
+        self.start_without_restoring(archive, profiles);
+        self.engine.restore().await;
+    }
+
+    /// The same, and the archive has not answered yet.
+    pub(super) fn start_without_restoring(&mut self, archive: &FakeArchive, profiles: &Profiles) {
+        self.tasks.lock().unwrap().drain(..).for_each(|task| task.abort());
+        self.engine = engine(&self.clock, &self.idp, &self.secrets, Some(archive));
+        self.engine.apply(profiles);
+        let keeping = tokio::spawn(self.engine.clone().keep());
+        self.tasks.lock().unwrap().push(keeping.abort_handle());
     }
 
     /// Time passes on both clocks.
@@ -106,6 +123,26 @@ impl World {
     pub(super) fn requests(&self) -> usize {
         self.idp.requests.lock().unwrap().len()
     }
+}
+
+fn engine(
+    clock: &Arc<FakeClock>,
+    idp: &Arc<FakeIdp>,
+    secrets: &Arc<FakeSecrets>,
+    archive: Option<&FakeArchive>,
+) -> Engine {
+    let archive = archive.map(|archive| {
+        let archive: Arc<dyn Archive> = Arc::new(archive.clone());
+        archive
+    });
+    let ports = Ports {
+        clock: clock.clone(),
+        issuer: idp.clone(),
+        secrets: secrets.clone(),
+        jitter: Arc::new(NoJitter),
+        archive,
+    };
+    Engine::new(ports, Namer::new().unwrap())
 }
 
 pub(super) fn text(answer: &Answer) -> String {

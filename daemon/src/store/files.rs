@@ -1,0 +1,129 @@
+//! The files of a store that is open: reading all of them, replacing one, and putting aside what is damaged.
+
+use std::io;
+
+use tracing::warn;
+
+use super::{disk::Disk, format, seal::Sealer};
+use crate::{
+    domain::record::{KeyId, Record},
+    os::store::{NEW, is_foreign},
+    token::ports::Kept,
+};
+
+/// The ending of a key's file.
+const TOKEN: &str = ".token";
+/// The ending of what is put aside, after its whole name.
+const CORRUPT: &str = ".corrupt";
+
+/// No file of a key is larger, in bytes: an IdP's answer has at most half of it.
+const MAX_FILE: u64 = 512 * 1024;
+/// No more files are looked at.
+const MAX_FILES: usize = 100_000;
+/// No more than this is read, in bytes.
+const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// No more damaged files are put aside; what comes after is removed.
+const MAX_CORRUPT: usize = 100;
+
+/// A store that is open.
+pub(super) struct Files<D> {
+    pub(super) disk: D,
+    pub(super) sealer: Sealer,
+    pub(super) boot_id: Option<String>,
+}
+
+impl<D: Disk> Files<D> {
+    /// All records. What a crash has left is taken away, and what is damaged or foreign put aside.
+    pub(super) fn read(&self) -> Result<Vec<Kept>, String> {
+        let (names, all) =
+            self.disk.names(MAX_FILES).map_err(|error| format!("it cannot be read: {error}"))?;
+        let mut set_aside = names.iter().filter(|name| name.ends_with(CORRUPT)).count();
+        let (mut records, mut bytes, mut unread) = (Vec::new(), 0, None);
+        for name in &names {
+            if name.starts_with(NEW) {
+                let _ = self.disk.remove(name);
+            }
+            let Some(stem) = name.strip_suffix(TOKEN) else { continue };
+            if bytes > MAX_BYTES {
+                break;
+            }
+            match self.disk.read(name, MAX_FILE) {
+                Ok(sealed) => {
+                    bytes += sealed.len();
+                    match self.open(stem, sealed) {
+                        Some(kept) => records.push(kept),
+                        None => self.set_aside(name, "it is damaged, or not of this store", &mut set_aside),
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if is_foreign(&error) => self.set_aside(name, &error.to_string(), &mut set_aside),
+                Err(error) => unread = Some(format!("{name} cannot be read: {error}")),
+            }
+        }
+        if !all || bytes > MAX_BYTES {
+            warn!("the store is far larger than any of ours: not all of it was looked at");
+        }
+        // One that cannot be read now costs one fetch.
+        if let Some(unread) = unread {
+            warn!("{unread}");
+        }
+        Ok(records)
+    }
+
+    fn open(&self, stem: &str, sealed: Vec<u8>) -> Option<Kept> {
+        let contents = self.sealer.unseal(stem, sealed)?;
+        let kept = format::decode(&contents, self.boot_id.as_deref())?;
+        // What is in it has to be what it is called.
+        (self.sealer.name(&kept.record.key) == stem).then_some(kept)
+    }
+
+    fn set_aside(&self, name: &str, why: &str, so_far: &mut usize) {
+        let corrupt = format!("{name}{CORRUPT}");
+        let done = if *so_far < MAX_CORRUPT {
+            *so_far += 1;
+            self.disk.rename(name, &corrupt)
+        } else {
+            self.disk.remove(name)
+        };
+        match done {
+            Ok(()) => warn!(file = name, "put aside as {corrupt}: {why}"),
+            Err(error) => warn!(file = name, "cannot be put aside ({error}), and is passed over: {why}"),
+        }
+    }
+
+    /// Writes these; answers those for which that failed, and why.
+    pub(super) fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), (Vec<KeyId>, String)> {
+        let (mut written, mut failed, mut why) = (Vec::new(), Vec::new(), None);
+        for (id, record) in changes {
+            match self.replace(&id, record.as_ref()) {
+                Ok(()) => written.push(id),
+                Err(error) => {
+                    failed.push(id);
+                    why = Some(error);
+                }
+            }
+        }
+        if !written.is_empty()
+            && let Err(error) = self.disk.sync()
+        {
+            failed.append(&mut written);
+            why = Some(error.to_string());
+        }
+        match why {
+            Some(why) => Err((failed, format!("the store cannot be written: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn replace(&self, id: &KeyId, record: Option<&Record>) -> Result<(), String> {
+        let stem = self.sealer.name(id);
+        let name = format!("{stem}{TOKEN}");
+        let Some(record) = record else {
+            return self.disk.remove(&name).map_err(|error| error.to_string());
+        };
+        let contents = format::encode(record, self.boot_id.as_deref());
+        let sealed = self.sealer.seal(&stem, contents).map_err(|error| format!("its key {error}"))?;
+        let new = self.disk.create(&sealed).map_err(|error| error.to_string())?;
+        self.disk.persist(new, &name).map_err(|error| error.to_string())
+    }
+}

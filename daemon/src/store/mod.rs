@@ -1,0 +1,126 @@
+//! What is on disk: tokens and budgets, each key in a file of its own, encrypted, replaced as a whole.
+//!
+//! - [`open`]: the directory, the key, and whether they belong together
+//! - [`header`]: what the store says of itself: its format, and where its key comes from
+//! - [`seal`]: names and contents of files, by the key
+//! - [`format`](mod@format): a record as bytes
+//! - [`disk`]: what is asked of a file system
+//! - [`files`]: reading all of them, replacing one, and putting aside what is damaged
+//!
+//! Nothing here is on the way of a call: all of it runs in threads of its own, and what fails is tried again.
+
+mod disk;
+mod files;
+mod format;
+mod header;
+mod open;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing::{error, info};
+
+use self::{files::Files, open::open};
+use crate::{
+    domain::{
+        record::{KeyId, Record},
+        secret::SecretRef,
+    },
+    os::store::DiskDirectory,
+    token::ports::{Archive, ArchiveState, BoxFuture, Kept, Secrets},
+};
+
+/// Where a store is, and where its key comes from.
+#[derive(Debug, Clone)]
+pub struct Location {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its key.
+    pub key: SecretRef,
+}
+
+/// The store. It opens itself when it is first asked for something, and tries again for as long as that fails.
+pub struct Store {
+    location: Location,
+    secrets: Arc<dyn Secrets>,
+    boot_id: Option<String>,
+    open: tokio::sync::Mutex<Option<Arc<Files<DiskDirectory>>>>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Store {
+    /// The store there. `boot_id` tells this boot of the machine from others; none: it cannot be told.
+    pub fn new(location: Location, secrets: Arc<dyn Secrets>, boot_id: Option<String>) -> Self {
+        Self { location, secrets, boot_id, open: tokio::sync::Mutex::default(), trouble: Mutex::default() }
+    }
+
+    async fn files(&self) -> Result<Arc<Files<DiskDirectory>>, String> {
+        let mut open_already = self.open.lock().await;
+        if let Some(files) = &*open_already {
+            return Ok(Arc::clone(files));
+        }
+        let files = open(&self.location, &*self.secrets, self.boot_id.clone()).await?;
+        Ok(Arc::clone(open_already.insert(Arc::new(files))))
+    }
+
+    /// What is in the way now, if anything is. It is told once.
+    fn note(&self, trouble: Option<String>) {
+        let mut noted = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*noted, &trouble) {
+            (before, Some(trouble)) if before.as_ref() != Some(trouble) => {
+                error!("tokens are kept in memory only: {trouble}");
+            }
+            (Some(_), None) => info!("tokens are kept on disk again"),
+            _ => {}
+        }
+        *noted = trouble;
+    }
+
+    async fn read(&self) -> Result<Vec<Kept>, String> {
+        let files = self.files().await?;
+        let read = tokio::task::spawn_blocking(move || files.read());
+        read.await.map_err(|_| "reading the store was broken off".to_owned())?
+    }
+
+    async fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), (Vec<KeyId>, String)> {
+        let ids: Vec<_> = changes.iter().map(|(id, _)| id.clone()).collect();
+        let files = match self.files().await {
+            Ok(files) => files,
+            Err(trouble) => return Err((ids, trouble)),
+        };
+        let written = tokio::task::spawn_blocking(move || files.write(changes)).await;
+        written.unwrap_or_else(|_| Err((ids, "writing to the store was broken off".to_owned())))
+    }
+}
+
+impl Archive for Store {
+    fn load(&self) -> BoxFuture<'_, Vec<Kept>> {
+        Box::pin(async move {
+            let read = self.read().await;
+            self.note(read.as_ref().err().cloned());
+            read.unwrap_or_default()
+        })
+    }
+
+    fn keep(&self, changes: Vec<(KeyId, Option<Record>)>) -> BoxFuture<'_, Vec<KeyId>> {
+        Box::pin(async move {
+            let (failed, trouble) = self.write(changes).await.err().unzip();
+            self.note(trouble);
+            failed.unwrap_or_default()
+        })
+    }
+
+    fn state(&self) -> ArchiveState {
+        ArchiveState {
+            place: self.location.directory.display().to_string(),
+            key: self.location.key.to_string(),
+            weak_key: matches!(self.location.key, SecretRef::File(_) | SecretRef::Env(_)),
+            trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}

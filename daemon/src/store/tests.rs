@@ -1,0 +1,5 @@
+//! The store on a disk that loses power, and on a real one.
+
+mod disk;
+mod power;
+mod real;

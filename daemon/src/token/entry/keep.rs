@@ -1,0 +1,47 @@
+//! What of a key is kept over a restart.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Entry;
+use crate::domain::{
+    record::{KeptToken, Record},
+    time::Moment,
+    token::Token,
+};
+
+impl Entry {
+    /// What is worth keeping; none if nothing is.
+    pub fn record(&self, now: Moment) -> Option<Record> {
+        let state = self.lock();
+        let held = state.token.as_ref().and_then(|token| Some((token, token.lifetime?)));
+        let token =
+            held.filter(|(_, lifetime)| !lifetime.left(now).is_zero()).map(|(token, lifetime)| KeptToken {
+                access_token: token.access_token.clone(),
+                id: token.id.clone(),
+                scopes: token.scopes.clone(),
+                left: lifetime.left(now),
+                refresh_in: lifetime.refresh_at.after(now),
+                length: lifetime.length,
+            });
+        let sent_ago: Vec<_> = state.budget.counting(now).map(|sent| now.boot.saturating_sub(sent)).collect();
+        let kept = !state.retired && (token.is_some() || !sent_ago.is_empty());
+        kept.then(|| Record {
+            key: self.id.clone(),
+            written: now,
+            token,
+            sent_ago,
+            window: state.budget.limit().window,
+        })
+    }
+
+    /// Takes over what was kept. A token that is there already is the better one. Whether anything was of use.
+    pub fn restore(&self, token: Option<Token>, sent: Vec<Duration>, window: Duration, now: Moment) -> bool {
+        let mut state = self.lock();
+        state.budget.restore(sent, window);
+        if state.token.is_none() {
+            state.token = token.map(Arc::new);
+        }
+        self.news.send_replace(());
+        state.token.is_some() || !state.budget.is_untouched(now)
+    }
+}

@@ -1,0 +1,196 @@
+//! What a restart costs: nothing, where an archive keeps what there was.
+
+use std::time::Duration;
+
+use super::{
+    archive::FakeArchive,
+    world::{HOUR, World, limit, profile, profiles, request, text, with_grant},
+};
+use crate::token::{
+    error::TokenError,
+    ports::IssueErrorKind,
+    service::{Source, TokenRequest},
+};
+
+/// A world whose engine keeps what it has.
+async fn keeping() -> (World, FakeArchive) {
+    let archive = FakeArchive::default();
+    let mut world = World::new();
+    world.restart(&archive, &profiles([profile("p")])).await;
+    (world, archive)
+}
+
+#[tokio::test]
+async fn a_token_survives_a_restart_under_the_same_name() {
+    let (mut world, archive) = keeping().await;
+    let before = world.get().await.unwrap();
+    world.settle().await;
+    world.pass(600);
+    world.restart(&archive, &profiles([profile("p")])).await;
+    let after = world.get().await.unwrap();
+    assert_eq!((text(&after).as_str(), after.source), ("token-1", Source::Cache));
+    assert_eq!(after.token.id, before.token.id, "who was told of it can still reject it");
+    assert_eq!(after.token.lifetime, before.token.lifetime);
+    assert_eq!(world.requests(), 1);
+    world.pass(HOUR);
+    assert_eq!(world.token().await, "token-2", "and ends when it would have ended");
+}
+
+#[tokio::test]
+async fn what_was_dropped_or_has_expired_does_not_come_back() {
+    let (mut world, archive) = keeping().await;
+    let first = world.get().await.unwrap();
+    let rejecting = TokenRequest { rejected_token_id: first.token.id.0.clone(), ..request() };
+    world.idp.fail(IssueErrorKind::Unreachable);
+    assert!(world.ask(&rejecting).await.is_err());
+    world.settle().await;
+    world.pass(2);
+    world.restart(&archive, &profiles([profile("p")])).await;
+    assert_eq!(world.token().await, "token-3", "the one that was rejected is gone");
+    world.engine.forget("p").unwrap();
+    world.settle().await;
+    world.restart(&archive, &profiles([profile("p")])).await;
+    assert_eq!(world.token().await, "token-4", "forgotten");
+    world.settle().await;
+    world.pass(HOUR);
+    world.restart(&archive, &profiles([profile("p")])).await;
+    world.settle().await;
+    assert_eq!(archive.len(), 0, "expired, and no request counts any more");
+}
+
+#[tokio::test]
+async fn the_budget_survives_a_restart() {
+    let (mut world, archive) = keeping().await;
+    let strict = || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(3, HOUR)))]);
+    for number in 1..=3 {
+        world.restart(&archive, &strict()).await;
+        assert_eq!(world.token().await, format!("token-{number}"));
+        world.engine.forget("p").unwrap();
+        world.settle().await;
+        world.pass(60);
+    }
+    world.restart(&archive, &strict()).await;
+    let error = world.get().await.unwrap_err();
+    let TokenError::RateLimited { retry_in, .. } = error else { panic!("{error}") };
+    assert_eq!(retry_in, Duration::from_secs(HOUR - 180));
+    world.pass(HOUR - 180);
+    assert_eq!(world.token().await, "token-4");
+}
+
+#[tokio::test]
+async fn a_request_counts_from_before_it_is_answered() {
+    let (mut world, archive) = keeping().await;
+    let once = || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(1, HOUR)))]);
+    world.restart(&archive, &once()).await;
+    world.idp.hold();
+    let (engine, request) = (world.engine.clone(), request());
+    let asking = tokio::spawn(async move { engine.get_token(&request).await.map(drop) });
+    world.settle().await;
+    asking.abort();
+    world.idp.open();
+    world.restart(&archive, &once()).await;
+    assert!(matches!(world.get().await, Err(TokenError::RateLimited { .. })));
+}
+
+#[tokio::test]
+async fn a_profile_that_asks_for_other_tokens_loses_its_own_and_no_others() {
+    let (mut world, archive) = keeping().await;
+    world.restart(&archive, &profiles([profile("p"), profile("q"), profile("r")])).await;
+    for name in ["p", "q", "r"] {
+        world.ask(&TokenRequest { profile: name.into(), ..request() }).await.unwrap();
+    }
+    world.settle().await;
+    assert_eq!(archive.len(), 3);
+    // p stays, q has another client, r is gone.
+    let now = || profiles([profile("p"), with_grant("q", |grant| grant.client_id = "other".into())]);
+    world.restart(&archive, &now()).await;
+    world.settle().await;
+    assert_eq!((world.token().await.as_str(), archive.len()), ("token-1", 1));
+    let other = world.ask(&TokenRequest { profile: "q".into(), ..request() }).await.unwrap();
+    assert_eq!(text(&other), "token-4");
+    world.settle().await;
+    // The same by a reload.
+    world.engine.apply(&profiles([profile("p")]));
+    world.settle().await;
+    assert_eq!(archive.len(), 1);
+}
+
+#[tokio::test]
+async fn scopes_that_are_no_longer_allowed_do_not_come_back() {
+    let (mut world, archive) = keeping().await;
+    let writing = TokenRequest { scopes: vec!["write".into()], ..request() };
+    world.ask(&writing).await.unwrap();
+    world.settle().await;
+    let mut narrower = profile("p");
+    narrower.scopes = narrower.default_scopes.clone();
+    world.restart(&archive, &profiles([narrower])).await;
+    world.settle().await;
+    assert_eq!(archive.len(), 0);
+}
+
+#[tokio::test]
+async fn after_a_reboot_a_token_serves_until_a_minute_before_its_end() {
+    for (wall, expected) in [(HOUR - 200, "token-1"), (HOUR - 60, "token-2")] {
+        let (mut world, archive) = keeping().await;
+        world.token().await;
+        world.settle().await;
+        archive.reboot();
+        world.set(|now| {
+            now.wall += Duration::from_secs(wall);
+            now.boot = Duration::from_secs(9);
+        });
+        world.restart(&archive, &profiles([profile("p")])).await;
+        assert_eq!(world.token().await, expected, "{wall} s later");
+    }
+    let (mut world, archive) = keeping().await;
+    world.token().await;
+    world.settle().await;
+    archive.reboot();
+    world.set(|now| now.wall -= Duration::from_secs(1));
+    world.restart(&archive, &profiles([profile("p")])).await;
+    assert_eq!(world.token().await, "token-2", "the wall clock was set back, nobody knows how old it is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_fails_stops_nobody_and_catches_up() {
+    let (mut world, archive) = keeping().await;
+    archive.set_fails(true);
+    for number in 1..=3 {
+        assert_eq!(world.token().await, format!("token-{number}"));
+        world.engine.forget("p").unwrap();
+        world.pass(60);
+    }
+    assert_eq!(world.token().await, "token-4");
+    world.settle().await;
+    assert_eq!(archive.len(), 0);
+    archive.set_fails(false);
+    world.engine.keep_all(Duration::from_secs(120)).await;
+    assert_eq!(archive.len(), 1);
+    world.restart(&archive, &profiles([profile("p")])).await;
+    assert_eq!(world.token().await, "token-4");
+}
+
+#[tokio::test]
+async fn a_call_from_memory_writes_nothing() {
+    let (world, archive) = keeping().await;
+    world.token().await;
+    world.settle().await;
+    let before = archive.written();
+    for _ in 0..100 {
+        world.token().await;
+    }
+    world.settle().await;
+    assert_eq!(archive.written(), before);
+}
+
+#[tokio::test]
+async fn what_comes_late_takes_the_place_of_nothing_newer() {
+    let (mut world, archive) = keeping().await;
+    world.token().await;
+    world.settle().await;
+    world.start_without_restoring(&archive, &profiles([profile("p")]));
+    assert_eq!(world.token().await, "token-2", "a caller did not wait for it");
+    world.engine.restore().await;
+    assert_eq!(world.token().await, "token-2");
+    assert_eq!(world.requests(), 2);
+}
