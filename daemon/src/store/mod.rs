@@ -1,6 +1,6 @@
 //! What is on disk: tokens and budgets, each key in a file of its own, encrypted, replaced as a whole.
 //!
-//! - [`open`]: the directory, the key, and whether they belong together
+//! - [`open`](mod@open): the directory, the key, and whether they belong together
 //! - [`header`]: what the store says of itself: its format, and where its key comes from
 //! - [`seal`]: names and contents of files, by the key
 //! - [`format`](mod@format): a record as bytes

@@ -84,6 +84,12 @@ impl Engine {
         ids.into_iter().map(|id| (record(&id), id)).map(|(record, id)| (id, record)).collect()
     }
 
+    /// Whether all is kept as it is now.
+    #[cfg(test)]
+    pub(super) fn has_kept_all(&self) -> bool {
+        self.shared.unkept.count() == 0
+    }
+
     /// How the archive fares, and how many keys it has yet to keep; none if nothing is kept.
     pub fn archive(&self) -> Option<(ArchiveState, usize)> {
         let archive = self.shared.ports.archive.as_ref()?;

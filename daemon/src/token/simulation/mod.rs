@@ -1,12 +1,14 @@
 //! The real engine in a world where whatever can happen does, in an order that a seed decides: lifetimes,
-//! outages, suspends, clocks that are set, reloads, rejections, restarts, callers who hang up.
+//! outages, suspends, clocks that are set, reloads, rejections, callers who hang up, restarts, kills, reboots, and an
+//! archive that fails.
 //!
 //! What must hold whatever happens: no expired token is answered; no key has two fetches in flight; no failure
-//! loses a valid token; the IdP gets no more requests than budget, back-off and queue allow; every caller is
-//! answered by their deadline; and when all is well again, everybody gets a token.
+//! loses a valid token, nor does a restart; the IdP gets no more requests than budget, back-off and queue allow, over
+//! restarts too; every caller is answered by their deadline; and when all is well again, everybody gets a token.
 //!
 //! `USHER_SEED=N cargo nextest run -p usher-daemon simulation` runs the schedule of one seed.
 
+mod archive;
 mod long;
 mod random;
 mod schedule;

@@ -6,18 +6,21 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
 use super::{
+    archive::SimArchive,
     random::Random,
     world::{SimClock, SimIdp, SimJitter, SimSecrets, Weather},
 };
 use crate::{
     domain::{
         profile::{Profiles, RequestLimit},
+        secret::ExposeSecret as _,
         time::Moment,
     },
     token::{
@@ -25,7 +28,7 @@ use crate::{
         name::Namer,
         ports::Clock as _,
         service::{
-            Engine, Ports, TokenRequest,
+            Answer, Engine, Ports, TokenRequest,
             tests::world::{profiles, with_grant},
         },
         watch::{Event, Watcher},
@@ -44,6 +47,7 @@ pub(super) struct Schedule {
     secrets: Arc<SimSecrets>,
     seed: u64,
     engine: Engine,
+    archive: Arc<SimArchive>,
     /// The profiles that there are, by name; each with the number of its client.
     there: BTreeMap<&'static str, u64>,
     clients: u64,
@@ -60,7 +64,8 @@ impl Schedule {
         let clock = Arc::new(SimClock::new());
         let idp = Arc::new(SimIdp::new(Arc::clone(&clock), seed ^ 1));
         let secrets = Arc::new(SimSecrets::default());
-        let engine = engine(&clock, &idp, &secrets, seed);
+        let archive = Arc::new(SimArchive::new(seed ^ 3));
+        let engine = engine(&clock, &idp, &secrets, &archive, seed);
         let mut schedule = Self {
             random: Random::new(seed),
             clock,
@@ -68,6 +73,7 @@ impl Schedule {
             secrets,
             seed,
             engine,
+            archive,
             there: NAMES.into_iter().map(|name| (name, 0)).collect(),
             clients: 0,
             held: BTreeMap::new(),
@@ -76,6 +82,7 @@ impl Schedule {
             wrong: Arc::default(),
         };
         schedule.begin();
+        schedule.work();
         schedule
     }
 
@@ -97,7 +104,12 @@ impl Schedule {
 
     fn begin(&mut self) {
         self.engine.apply(&self.profiles());
+    }
+
+    /// What goes on in the engine without a caller.
+    fn work(&mut self) {
         self.engine_tasks.push(tokio::spawn(self.engine.clone().refresh_ahead()));
+        self.engine_tasks.push(tokio::spawn(self.engine.clone().keep()));
     }
 
     fn profiles(&self) -> Profiles {
@@ -126,11 +138,12 @@ impl Schedule {
             87..90 => self.clock.set_wall(self.random.of(&[-3600, 3600, -315_360_000, 315_360_000, 30, -30])),
             90..93 => self.reload(),
             93..96 => self.reload_changed(),
-            96..98 => {
+            96..97 => {
                 let mut missing = self.secrets.0.lock().unwrap();
                 *missing = !*missing;
             }
-            _ => self.restart(),
+            97..98 => self.archive.disk.set_fails(!self.archive.disk.fails()),
+            _ => self.restart().await,
         }
         let pause = match self.random.within(0..10) {
             0..3 => Duration::ZERO,
@@ -155,7 +168,7 @@ impl Schedule {
     /// Somebody asks, and what they are told is looked at.
     fn call(&mut self) {
         let request = self.request();
-        let task = ask(self.engine.clone(), request, Arc::clone(&self.clock), Arc::clone(&self.wrong));
+        let task = ask(self.engine.clone(), request, Arc::clone(&self.idp), Arc::clone(&self.wrong));
         self.tasks.push(tokio::spawn(task));
     }
 
@@ -170,11 +183,11 @@ impl Schedule {
 
     fn watch(&mut self) {
         let mut watcher = Watcher::new(self.engine.clone(), self.request());
-        let (clock, wrong) = (Arc::clone(&self.clock), Arc::clone(&self.wrong));
+        let (idp, wrong) = (Arc::clone(&self.idp), Arc::clone(&self.wrong));
         self.engine_tasks.push(tokio::spawn(async move {
             while let Ok(event) = watcher.next().await {
                 if let Event::Token(answer) = event {
-                    check_token(answer.token.lifetime.map(|lifetime| lifetime.left(clock.now())), &wrong);
+                    check(&answer, &idp, &wrong);
                 }
             }
         }));
@@ -236,16 +249,41 @@ impl Schedule {
         }
     }
 
-    /// The daemon is killed, and another one starts: it knows nothing of before.
-    fn restart(&mut self) {
+    /// The daemon ends or is killed, perhaps with the machine, and another one starts: it knows what was kept.
+    async fn restart(&mut self) {
+        let (orderly, reboots) = (self.random.one_in(2), self.random.one_in(3));
+        if orderly {
+            self.engine.keep_all(Duration::from_secs(2)).await;
+        }
+        // What it holds at the end, at which it may have fetched something newer, or dropped something.
+        self.look();
+        let all_kept = self.engine.has_kept_all() && !self.archive.disk.fails();
         for task in self.tasks.drain(..).chain(self.engine_tasks.drain(..)) {
             task.abort();
         }
+        // Its fetches end with it, and it can keep nothing any more.
+        let _ = self.engine.shared.unkept.take().now_or_never();
         self.engine.apply(&Profiles::default());
-        *self.idp.era.lock().unwrap() += 1;
-        self.held.clear();
-        self.engine = engine(&self.clock, &self.idp, &self.secrets, self.seed);
+        tokio::task::yield_now().await;
+        if reboots {
+            self.clock.reboot();
+            self.archive.disk.reboot();
+        }
+        {
+            let mut life = self.idp.life.lock().unwrap();
+            life.number += 1;
+            // After a reboot the age of what was kept is told by the wall clock.
+            if !all_kept || (reboots && self.clock.was_set()) {
+                life.era += 1;
+            }
+        }
+        if reboots || !all_kept {
+            self.held.clear();
+        }
+        self.engine = engine(&self.clock, &self.idp, &self.secrets, &self.archive, self.seed);
         self.begin();
+        self.engine.restore().await;
+        self.work();
     }
 
     /// What a key held and still could answer, it holds, or something newer.
@@ -295,19 +333,20 @@ impl Schedule {
         let log = self.idp.log();
         for (key, requests) in &log.requests {
             for (number, request) in requests.iter().enumerate() {
-                let same = requests[..number].iter().filter(|before| before.era == request.era);
+                let same = requests[..number].iter().filter(|before| before.life.era == request.life.era);
                 let (most, window) = if key.0.starts_with(STRICT.0) {
                     (STRICT.1.requests, STRICT.1.window)
                 } else {
                     (30, Duration::from_secs(60))
                 };
-                let recent = same.clone().filter(|before| before.at.boot + window > request.at.boot).count();
+                let recent = same.clone().filter(|before| before.at + window > request.at).count();
                 if recent >= most as usize {
                     self.say(&format!("{key:?} was asked for {} times within {window:?}", recent + 1));
                 }
-                let Some(last) = same.max_by_key(|before| before.at.boot) else { continue };
-                let pause = request.at.boot.saturating_sub(last.at.boot);
-                if last.failed && pause < Duration::from_millis(750) {
+                let Some(last) = same.max_by_key(|before| before.at) else { continue };
+                let pause = request.at.saturating_sub(last.at);
+                // Back-off is not kept.
+                if last.failed && last.life == request.life && pause < Duration::from_millis(750) {
                     self.say(&format!("{key:?} was asked for again {pause:?} after a failure"));
                 }
             }
@@ -319,18 +358,24 @@ impl Schedule {
     }
 }
 
-fn engine(clock: &Arc<SimClock>, idp: &Arc<SimIdp>, secrets: &Arc<SimSecrets>, seed: u64) -> Engine {
+fn engine(
+    clock: &Arc<SimClock>,
+    idp: &Arc<SimIdp>,
+    secrets: &Arc<SimSecrets>,
+    archive: &Arc<SimArchive>,
+    seed: u64,
+) -> Engine {
     let ports = Ports {
         clock: Arc::clone(clock) as _,
         issuer: Arc::clone(idp) as _,
         secrets: Arc::clone(secrets) as _,
         jitter: Arc::new(SimJitter(Mutex::new(Random::new(seed ^ 2)))),
-        archive: None,
+        archive: Some(Arc::clone(archive) as _),
     };
     Engine::new(ports, Namer::new().unwrap())
 }
 
-async fn ask(engine: Engine, request: TokenRequest, clock: Arc<SimClock>, wrong: Arc<Mutex<Vec<String>>>) {
+async fn ask(engine: Engine, request: TokenRequest, idp: Arc<SimIdp>, wrong: Arc<Mutex<Vec<String>>>) {
     let begun = Instant::now();
     let answer = engine.get_token(&request).await;
     let took = begun.elapsed();
@@ -339,10 +384,25 @@ async fn ask(engine: Engine, request: TokenRequest, clock: Arc<SimClock>, wrong:
         say(format!("a caller with {:?} of patience waited {took:?}", request.patience));
     }
     match answer {
-        Ok(answer) => check_token(answer.token.lifetime.map(|lifetime| lifetime.left(clock.now())), &wrong),
+        Ok(answer) => check(&answer, &idp, &wrong),
         Err(TokenError::Internal(error)) => say(format!("internal error: {error}")),
         Err(TokenError::Overtaken) => say("a caller was told of a retired key".to_owned()),
         Err(_) => {}
+    }
+}
+
+/// Neither by what the daemon knows nor in truth has it expired.
+fn check(answer: &Answer, idp: &SimIdp, wrong: &Mutex<Vec<String>>) {
+    let Some(lifetime) = answer.token.lifetime else { return };
+    let clock = &idp.clock;
+    check_token(Some(lifetime.left(clock.now())), wrong);
+    let truth = idp.log().truth.get(answer.token.access_token.expose_secret()).copied();
+    // Who sets the wall clock before a reboot has it believe anything.
+    if let Some((end, boot)) = truth.filter(|(_, boot)| *boot == clock.boots() || !clock.was_set()) {
+        let left = end.saturating_sub(clock.since_ever());
+        if left.is_zero() {
+            wrong.lock().unwrap().push(format!("a token of boot {boot} was answered after its end"));
+        }
     }
 }
 

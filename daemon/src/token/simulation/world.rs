@@ -26,9 +26,21 @@ use crate::{
 /// tokio's paused time, moved on by suspend, and a wall clock that anybody can set.
 pub(super) struct SimClock {
     begun: Instant,
-    /// Suspended so far; the wall clock's offset in seconds.
-    shifts: Mutex<(Duration, i64)>,
+    shifts: Mutex<Shifts>,
     moved: Notify,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Shifts {
+    /// In all.
+    suspended: Duration,
+    /// What somebody has set the wall clock on by, in seconds.
+    offset: i64,
+    /// When the machine was booted last, and how often before that.
+    booted: Duration,
+    boots: u64,
+    /// Somebody has set the wall clock.
+    was_set: bool,
 }
 
 const EPOCH: u64 = 1_800_000_000;
@@ -39,22 +51,48 @@ impl SimClock {
     }
 
     pub(super) fn suspend(&self, span: Duration) {
-        self.shifts.lock().unwrap().0 += span;
+        self.shifts.lock().unwrap().suspended += span;
         self.moved.notify_waiters();
     }
 
     pub(super) fn set_wall(&self, by_seconds: i64) {
-        self.shifts.lock().unwrap().1 += by_seconds;
+        let mut shifts = self.shifts.lock().unwrap();
+        shifts.offset += by_seconds;
+        shifts.was_set = true;
+        drop(shifts);
         self.moved.notify_waiters();
+    }
+
+    /// The boot clock begins anew.
+    pub(super) fn reboot(&self) {
+        let now = self.since_ever();
+        let mut shifts = self.shifts.lock().unwrap();
+        (shifts.booted, shifts.boots) = (now, shifts.boots + 1);
+    }
+
+    /// How often the machine was booted before now.
+    pub(super) fn boots(&self) -> u64 {
+        self.shifts.lock().unwrap().boots
+    }
+
+    /// Whether somebody has set the wall clock.
+    pub(super) fn was_set(&self) -> bool {
+        self.shifts.lock().unwrap().was_set
+    }
+
+    /// The time that nobody can set, and that no reboot begins anew.
+    pub(super) fn since_ever(&self) -> Duration {
+        let suspended = self.shifts.lock().unwrap().suspended;
+        Duration::from_secs(1_000) + self.begun.elapsed() + suspended
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Moment {
-        let (suspended, offset) = *self.shifts.lock().unwrap();
-        let boot = Duration::from_secs(1_000) + self.begun.elapsed() + suspended;
-        let wall = Duration::from_secs(EPOCH.saturating_add_signed(offset)) + boot;
-        Moment { wall, boot }
+        let Shifts { offset, booted, .. } = *self.shifts.lock().unwrap();
+        let ever = self.since_ever();
+        let wall = Duration::from_secs(EPOCH.saturating_add_signed(offset)) + ever;
+        Moment { wall, boot: ever.saturating_sub(booted) }
     }
 
     fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()> {
@@ -94,16 +132,27 @@ pub(super) type Key = (String, String);
 /// A request as the IdP saw it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
-    pub(super) at: Moment,
+    /// [`SimClock::since_ever`].
+    pub(super) at: Duration,
     pub(super) failed: bool,
-    /// Which daemon and which configuration asked.
+    /// Which daemon asked, and which of those before it told it what they had asked for.
+    pub(super) life: Life,
+}
+
+/// A daemon between two restarts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Life {
+    pub(super) number: u64,
+    /// Raised by a restart at which something was lost that had not been kept.
     pub(super) era: u64,
 }
 
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) requests: HashMap<Key, Vec<Seen>>,
-    in_flight: HashMap<(Key, u64), u32>,
+    in_flight: HashMap<(Key, Life), u32>,
+    /// When each token ends in truth, and in which boot it was issued.
+    pub(super) truth: HashMap<String, (Duration, u64)>,
     pub(super) at_once: u32,
     pub(super) wrong: Vec<String>,
     issued: u64,
@@ -116,15 +165,15 @@ pub(super) struct SimIdp {
     pub(super) weather: Mutex<Weather>,
     pub(super) lifetime: Mutex<Duration>,
     pub(super) latency: Mutex<Duration>,
-    /// Raised by whatever makes a key another one: a restart.
-    pub(super) era: Mutex<u64>,
+    /// Who asks.
+    pub(super) life: Mutex<Life>,
     log: Arc<Mutex<Log>>,
 }
 
 /// A request that the IdP works on.
 struct InFlight {
     log: Arc<Mutex<Log>>,
-    key: (Key, u64),
+    key: (Key, Life),
 }
 
 impl Drop for InFlight {
@@ -143,7 +192,7 @@ impl SimIdp {
             weather: Mutex::new(Weather::Fine),
             lifetime: Mutex::new(Duration::from_secs(300)),
             latency: Mutex::new(Duration::from_millis(100)),
-            era: Mutex::new(0),
+            life: Mutex::default(),
             log: Arc::default(),
         }
     }
@@ -153,23 +202,23 @@ impl SimIdp {
     }
 
     fn begin(&self, key: &Key) -> (InFlight, usize) {
-        let era = *self.era.lock().unwrap();
+        let life = *self.life.lock().unwrap();
         let mut log = self.log();
         log.at_once += 1;
         if log.at_once > 8 {
             let wrong = format!("{} requests at once", log.at_once);
             log.wrong.push(wrong);
         }
-        let in_flight = log.in_flight.entry((key.clone(), era)).or_default();
+        let in_flight = log.in_flight.entry((key.clone(), life)).or_default();
         *in_flight += 1;
         if *in_flight > 1 {
             let wrong = format!("{in_flight} fetches at once for {key:?}");
             log.wrong.push(wrong);
         }
         let seen = log.requests.entry(key.clone()).or_default();
-        seen.push(Seen { at: self.clock.now(), failed: false, era });
+        seen.push(Seen { at: self.clock.since_ever(), failed: false, life });
         let number = seen.len() - 1;
-        (InFlight { log: Arc::clone(&self.log), key: (key.clone(), era) }, number)
+        (InFlight { log: Arc::clone(&self.log), key: (key.clone(), life) }, number)
     }
 
     fn weather(&self) -> Weather {
@@ -207,7 +256,12 @@ impl Issuer for SimIdp {
             match answer {
                 Ok(expires_in) => {
                     log.issued += 1;
-                    let access_token = format!("token-{}", log.issued).into();
+                    let token = format!("token-{}", log.issued);
+                    if let ExpiresIn::After(lifetime) = expires_in {
+                        let end = self.clock.since_ever() + lifetime;
+                        log.truth.insert(token.clone(), (end, self.clock.boots()));
+                    }
+                    let access_token = token.into();
                     Ok(Issued { access_token, expires_in, scopes: None, server_time: None })
                 }
                 Err(error) => {

@@ -28,6 +28,11 @@ impl FakeArchive {
         self.0.lock().unwrap().fails = fails;
     }
 
+    /// Whether it cannot be read or written now.
+    pub(in crate::token) fn fails(&self) -> bool {
+        self.0.lock().unwrap().fails
+    }
+
     /// What was kept until now is of another boot of the machine.
     pub(in crate::token) fn reboot(&self) {
         self.0.lock().unwrap().boot += 1;
