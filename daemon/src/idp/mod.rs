@@ -6,6 +6,7 @@
 //! - [`grants`]: the parameters of a token request
 //! - [`client_auth`]: how the client proves who it is
 //! - [`wire`]: how parameters are written and answers are read
+//! - [`slow_down`]: refusals that mean "not so fast"
 //! - [`date`]: the server's clock, and when it wants to be asked again
 //! - [`no_answer`]: why there is no answer, in words that help
 //!
@@ -18,6 +19,7 @@ pub mod discovery;
 pub mod exchange;
 pub mod grants;
 pub mod no_answer;
+mod slow_down;
 pub mod wire;
 
 use std::sync::Arc;

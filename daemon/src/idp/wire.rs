@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use reqwest::{StatusCode, header::CONTENT_TYPE};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -10,7 +13,12 @@ use serde::{
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::{client_auth::Sent, exchange::Answer, grants::Parameters};
+use super::{
+    client_auth::Sent,
+    exchange::Answer,
+    grants::Parameters,
+    slow_down::{self, Said},
+};
 use crate::{
     domain::{profile::Body, scope::ScopeSet, secret::SecretString, token::check_credential},
     token::ports::{ExpiresIn, IssueError, IssueErrorKind, Issued},
@@ -68,6 +76,16 @@ struct Failure<'a> {
     error: Option<Cow<'a, str>>,
     #[serde(borrow)]
     error_description: Option<Cow<'a, str>>,
+}
+
+/// What servers that do not speak OAuth in their errors say in its place.
+#[derive(Deserialize, Default)]
+struct ForeignFailure<'a> {
+    /// AWS's, at times with a namespace and `#` before it.
+    #[serde(borrow, rename = "__type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow, alias = "Message")]
+    message: Option<Cow<'a, str>>,
 }
 
 /// Reads an answer. Nothing of the body is in the error but `error` and a cleaned `error_description`.
@@ -130,12 +148,12 @@ fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>)
             && code.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
             && !sent.is_in(code)
     });
-    let busy = matches!(code, Some("temporarily_unavailable" | "server_error"));
-    let kind = if busy || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-        IssueErrorKind::Unavailable
-    } else {
-        IssueErrorKind::Refused
-    };
+    let busy = matches!(code, Some("temporarily_unavailable" | "server_error"))
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status.is_server_error();
+    let slow_down = if busy { None } else { slow_down(answer, code, failure) };
+    let kind =
+        if busy || slow_down.is_some() { IssueErrorKind::Unavailable } else { IssueErrorKind::Refused };
     let mut message = format!("the IdP {} answered {}", server, status.as_u16());
     if let Some(code) = code {
         message.push(' ');
@@ -150,6 +168,11 @@ fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>)
             message.push_str(&clean(&cleaned, MAX_DESCRIPTION));
         }
     }
+    if let Some(why) = slow_down {
+        message.push_str("; usher takes that for a rate limit (");
+        message.push_str(why);
+        message.push(')');
+    }
     if kind == IssueErrorKind::Refused
         && let Some(hint) = hint(status, code)
     {
@@ -158,6 +181,21 @@ fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>)
     }
     let (oauth_error, http_status) = (code.map(str::to_owned), Some(status.as_u16()));
     IssueError { oauth_error, http_status, ..IssueError::new(kind, message) }
+}
+
+/// Why a refusal means "slow down"; none if it does not.
+fn slow_down(answer: &Answer, code: Option<&str>, failure: &Failure<'_>) -> Option<&'static str> {
+    let foreign: ForeignFailure<'_> = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let kind = foreign.kind.as_deref().map(|kind| kind.rsplit('#').next().unwrap_or(kind));
+    // What is no code is words.
+    let error = failure.error.as_deref().filter(|_| code.is_none());
+    let words = [error, failure.error_description.as_deref(), foreign.message.as_deref()];
+    slow_down::sign(&Said {
+        status: answer.status,
+        code: code.or(kind),
+        words: &words.into_iter().flatten().collect::<Vec<_>>().join(" "),
+        retry_after: answer.headers.contains_key(RETRY_AFTER),
+    })
 }
 
 /// What to look at first.

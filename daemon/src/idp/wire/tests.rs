@@ -173,6 +173,110 @@ fn failures_by_what_asking_again_can_do() {
 }
 
 #[test]
+fn what_vendors_answer_when_they_mean_slow_down() {
+    for (vendor, status, body) in [
+        ("RFC 8628", 400, r#"{"error":"slow_down"}"#),
+        (
+            "AWS IAM Identity Center",
+            400,
+            r#"{"error":"slow_down","error_description":"Slow down to avoid throttling"}"#,
+        ),
+        (
+            "Vertex",
+            400,
+            r#"{"error":"invalid_request","error_description":"Client abc audience verx://x has exceeded the rate limit of 10 tokens/28800 seconds"}"#,
+        ),
+        ("Cognito", 400, r#"{"__type":"TooManyRequestsException","message":"Rate exceeded"}"#),
+        (
+            "AWS, with its namespace",
+            400,
+            r#"{"__type":"com.amazonaws.x#ThrottlingException","Message":"Rate exceeded"}"#,
+        ),
+        ("Google", 403, r#"{"error":"rate_limit_exceeded","error_description":"Rate Limit Exceeded"}"#),
+        ("Google", 403, r#"{"error":"quota_exceeded"}"#),
+        (
+            "Entra",
+            400,
+            r#"{"error":"invalid_request","error_description":"AADSTS90055: There are too many incoming requests. Trace ID: 1 Correlation ID: 2","error_codes":[90055]}"#,
+        ),
+        (
+            "Entra",
+            400,
+            r#"{"error":"invalid_grant","error_description":"AADSTS50196: The server terminated an operation because it encountered a loop while processing a request","error_codes":[50196]}"#,
+        ),
+        (
+            "Entra",
+            400,
+            r#"{"error":"temporarily_unavailable","error_description":"AADSTS90033: A transient error"}"#,
+        ),
+        (
+            "Zoho",
+            400,
+            r#"{"error_description":"Token creation throttle limit reached. Please reuse the valid tokens you currently have.","error":"Access Denied"}"#,
+        ),
+        (
+            "Exact Online",
+            400,
+            r#"{"error":"access_denied","error_description":"Rate limit exceeded: access_token not expired"}"#,
+        ),
+        (
+            "Fiat Republic",
+            400,
+            r#"{"errorCode":"AUTHENTICATION FAILED","message":"Too many requests, please try again after 20 seconds."}"#,
+        ),
+    ] {
+        let error = answer(status, body.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, IssueErrorKind::Unavailable, "{vendor}: {error}");
+        assert!(!error.refuses_client(), "{vendor}");
+    }
+}
+
+#[test]
+fn what_vendors_answer_to_a_wrong_secret_is_a_refusal() {
+    for (vendor, status, body) in [
+        ("RFC 6749", 401, r#"{"error":"invalid_client"}"#),
+        ("Auth0", 401, r#"{"error":"access_denied","error_description":"Unauthorized"}"#),
+        (
+            "Entra",
+            401,
+            r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided. Too many requests"}"#,
+        ),
+        ("Cognito", 400, r#"{"error":"invalid_client","error_description":"invalid_client_secret"}"#),
+        (
+            "Cognito",
+            400,
+            r#"{"__type":"NotAuthorizedException","message":"Too many requests with a wrong secret"}"#,
+        ),
+        (
+            "Cognito",
+            400,
+            r#"{"__type":"TooManyFailedAttemptsException","message":"Too many failed attempts"}"#,
+        ),
+        (
+            "Salesforce",
+            400,
+            r#"{"error":"invalid_client_id","error_description":"client identifier invalid"}"#,
+        ),
+        (
+            "a lock",
+            403,
+            r#"{"error":"access_denied","error_description":"Rate limit exceeded: the account is locked"}"#,
+        ),
+    ] {
+        let error = answer(status, body.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, IssueErrorKind::Refused, "{vendor}: {error}");
+    }
+}
+
+#[test]
+fn a_rate_limit_says_why_it_is_taken_for_one() {
+    let body = r#"{"error":"invalid_request","error_description":"it has exceeded the rate limit"}"#;
+    let message = answer(400, body.as_bytes()).unwrap_err().message;
+    assert!(message.ends_with("; usher takes that for a rate limit (as Vertex says it)"), "{message}");
+    assert!(!message.contains("check body"), "{message}");
+}
+
+#[test]
 fn a_description_is_cleaned_and_cut() {
     let long = "x".repeat(300);
     let body =
