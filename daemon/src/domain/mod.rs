@@ -1,6 +1,7 @@
-//! The words of the field as plain data, without I/O: profile, scope, token, secret, time, settings.
+//! The words of the field as plain data, without I/O: profile, quota, scope, token, secret, time, settings.
 
 pub mod profile;
+pub mod quota;
 pub mod record;
 pub mod scope;
 pub mod secret;

@@ -23,12 +23,13 @@ pub fn retry_after(headers: &HeaderMap, now: Moment) -> Option<Duration> {
             return wait;
         }
     }
-    let reset = text(headers, "x-ratelimit-reset")?.parse().ok()?;
-    Some(if reset < EPOCH_SECONDS_FROM {
-        Duration::from_secs(reset)
-    } else {
-        Duration::from_secs(reset).saturating_sub(server_now)
-    })
+    Some(until(text(headers, "x-ratelimit-reset")?.parse().ok()?, server_now))
+}
+
+/// How long until a limit is reset, told in seconds: from now, or since the epoch of a server whose time it is.
+pub fn until(reset: u64, server_now: Duration) -> Duration {
+    let span = Duration::from_secs(reset);
+    if reset < EPOCH_SECONDS_FROM { span } else { span.saturating_sub(server_now) }
 }
 
 /// The server's clock, by its `Date` (RFC 9110 section 6.6.1), since the Unix epoch.

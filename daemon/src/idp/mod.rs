@@ -8,6 +8,7 @@
 //! - [`wire`]: how parameters are written and answers are read
 //! - [`slow_down`]: refusals that mean "not so fast"
 //! - [`date`]: the server's clock, and when it wants to be asked again
+//! - [`quota`]: how many requests it has left for us
 //! - [`no_answer`]: why there is no answer, in words that help
 //!
 //! No body reaches a log or an error, and how a client authenticates is configured, never probed.
@@ -19,6 +20,7 @@ pub mod discovery;
 pub mod exchange;
 pub mod grants;
 pub mod no_answer;
+pub mod quota;
 mod slow_down;
 pub mod wire;
 
@@ -32,8 +34,11 @@ use self::{
     discovery::{Discovery, Metadata},
 };
 use crate::{
-    domain::profile::{ClientAuth, ClientCredentials, TokenEndpoint},
-    token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer},
+    domain::{
+        profile::{ClientAuth, ClientCredentials, TokenEndpoint},
+        quota::Quota,
+    },
+    token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Reply},
 };
 
 /// Asks IdPs over HTTP.
@@ -49,7 +54,7 @@ impl HttpIssuer {
         Self { clients: Clients::default(), discovery: Discovery::default(), clock }
     }
 
-    async fn request(&self, request: IssueRequest) -> Result<Issued, IssueError> {
+    async fn request(&self, request: IssueRequest, quotas: &mut Vec<Quota>) -> Result<Issued, IssueError> {
         let grant = &request.grant;
         let Metadata { token_endpoint, client_auth } = self.endpoint(grant).await?;
         let mut parameters = grants::client_credentials::parameters(&request);
@@ -69,6 +74,8 @@ impl HttpIssuer {
         let answer = exchange::send(post, to).await?;
         let now = self.clock.now();
         let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
+        quotas
+            .extend(quota::quotas(&answer.headers, now).into_iter().filter(|quota| !sent.is_in(&quota.name)));
         match wire::read(&answer, to.server(), sent) {
             Ok(issued) => Ok(Issued { server_time: date::server_time(&answer.headers), ..issued }),
             Err(error) if error.kind == IssueErrorKind::Unavailable => {
@@ -103,7 +110,11 @@ impl HttpIssuer {
 }
 
 impl Issuer for HttpIssuer {
-    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
-        Box::pin(self.request(request))
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            let mut quotas = Vec::new();
+            let outcome = self.request(request, &mut quotas).await;
+            Reply { outcome, quotas }
+        })
     }
 }

@@ -89,6 +89,7 @@ impl AdminService for Admin {
         let mut errors = self.engine.unreadable_secrets(secrets, SECRETS_PATIENCE).await;
         let profiles = slots.iter().map(|slot| ProfileStatus {
             tokens: slot.entries().iter().map(|entry| convert::entry(entry, now)).collect(),
+            quotas: slot.default_entry().standing.quotas(now).into_iter().map(convert::quota).collect(),
             secret_error: errors
                 .remove(&slot.profile.name)
                 .map(|error| error.to_string())

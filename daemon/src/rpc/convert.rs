@@ -6,8 +6,8 @@ use prost_types::Timestamp;
 use usher_proto::{
     error::ErrorReason,
     v1::{
-        GetTokenRequest, GetTokenResponse, ProfileStatus, StoreStatus, TokenSource, TokenState, TokenStatus,
-        WatchTokenRequest, WatchTokenResponse, WatchTrouble, watch_token_response,
+        GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, StoreStatus, TokenSource, TokenState,
+        TokenStatus, WatchTokenRequest, WatchTokenResponse, WatchTrouble, watch_token_response,
     },
 };
 
@@ -22,6 +22,7 @@ use crate::{
         entry::{Cause, Entry},
         freshness::Freshness,
         ports::ArchiveState,
+        quotas::KnownQuota,
         service::{Answer, Source, TokenRequest},
         watch::Event,
     },
@@ -107,6 +108,7 @@ pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileS
         allows_loopback_http: profile.allow_loopback_http,
         secret_error: String::new(),
         tokens: Vec::new(),
+        quotas: Vec::new(),
         clock_offset_seconds,
         secret_source: profile.grant.secret().to_string(),
         audience: profile.audience.as_deref().unwrap_or_default().to_owned(),
@@ -158,6 +160,21 @@ pub fn entry(entry: &Entry, now: Moment) -> TokenStatus {
         last_error_reason: reason.into(),
         retry_at: retry_in.map(|wait| timestamp(now.wall.saturating_add(wait))),
         budget_left: status.budget_left,
+        refreshed: status.refreshed,
+        budget_limit: status.budget.requests,
+        budget_window_seconds: status.budget.window.as_secs(),
+    }
+}
+
+/// A bucket of an IdP's quota.
+pub fn quota(known: KnownQuota) -> Quota {
+    let KnownQuota { quota, learnt } = known;
+    Quota {
+        name: quota.name,
+        limit: quota.limit,
+        remaining: quota.remaining,
+        resets_at: quota.resets_at.map(timestamp),
+        learnt_at: Some(timestamp(learnt.wall)),
     }
 }
 

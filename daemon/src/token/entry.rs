@@ -141,13 +141,17 @@ pub struct EntryStatus {
     pub trouble: Option<Trouble>,
     /// Token requests that succeeded.
     pub fetched: u64,
+    /// Those of them that replaced a token.
+    pub refreshed: u64,
     /// Token requests that failed.
     pub failed: u64,
     /// Calls answered.
     pub served: u64,
     /// The last call.
     pub last_used: Option<Moment>,
-    /// Requests that the budget still allows.
+    /// How many requests the budget allows.
+    pub budget: RequestLimit,
+    /// Requests that it still allows.
     pub budget_left: u32,
     /// No request is sent before this has passed, whatever holds it back.
     pub retry_in: Duration,
@@ -167,6 +171,7 @@ impl Entry {
             rejections: Rejections::default(),
             budget: Budget::new(limit),
             fetched: 0,
+            refreshed: 0,
             failed: 0,
             last_used: None,
             last_look: None,
@@ -206,6 +211,8 @@ impl Entry {
                 }
                 match state.refusal(now) {
                     Some(refusal) => state.answer_meanwhile(now, token, &refusal),
+                    // Nobody waits for it: the IdP's quota is left to those who will.
+                    None if !self.standing.quota_wait(now).is_zero() => Decision::Answer(token),
                     None => Decision::AnswerAndRefresh(token, state.take_off(true).1),
                 }
             }
@@ -232,6 +239,7 @@ impl Entry {
             state.trouble = None;
             state.failures = Failures::default();
             state.fetched += 1;
+            state.refreshed += u64::from(takeoff.replaces);
             if let Some(lifetime) = token.lifetime {
                 state.budget.learn_lifetime(lifetime.length);
                 if state.generation == takeoff.generation && !state.holds_a_much_better_one(lifetime, now) {
@@ -405,9 +413,11 @@ impl Entry {
             freshness: lifetime.map(|lifetime| freshness(now, &lifetime, Duration::ZERO)),
             trouble: state.trouble.clone(),
             fetched: state.fetched,
+            refreshed: state.refreshed,
             failed: state.failed,
             served: self.served.load(Ordering::Relaxed),
             last_used: state.last_used,
+            budget: state.budget.limit(),
             budget_left: state.budget.left(now),
             retry_in: state.wait_for_request(now),
         }

@@ -11,12 +11,13 @@ use super::{
     error::TokenError,
     freshness,
     name::SecretTag,
-    ports::{ExpiresIn, IssueError, IssueRequest, Issued},
+    ports::{ExpiresIn, IssueError, IssueRequest, Issued, Reply},
     queue::Crowded,
     service::{Engine, Shared, issue_error, refused},
 };
 use crate::domain::{
     profile::{ClientCredentials, Profile},
+    quota::Quota,
     secret::ExposeSecret as _,
     time::Moment,
     token::{Scheme, Token},
@@ -86,7 +87,10 @@ impl Engine {
         debug!(profile = profile.name, scopes = %entry.id.scopes, "token request");
         let default_lifetime = grant.default_lifetime;
         let (scopes, audience) = (entry.id.scopes.clone(), entry.id.audience.clone());
-        match ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await {
+        let Reply { outcome, quotas } =
+            ports.issuer.issue(IssueRequest { grant, secret, scopes, audience }).await;
+        self.learn_quotas(profile, entry, quotas);
+        match outcome {
             Ok(issued) => {
                 let told =
                     issued.server_time.and_then(|time| entry.standing.learn_time(time, ports.clock.now()));
@@ -142,6 +146,22 @@ impl Engine {
             entry.standing.failed(tag, &error, now + retry_in);
             Err(issue_error(profile, error, retry_in))
         });
+    }
+
+    /// Takes note of what the IdP said of its quotas, and tells of one that nearly runs out.
+    fn learn_quotas(&self, profile: &Profile, entry: &Entry, said: Vec<Quota>) {
+        let now = self.now();
+        for low in entry.standing.learn_quotas(said, now) {
+            warn!(
+                profile = profile.name,
+                bucket = low.name,
+                left = low.remaining,
+                limit = low.limit,
+                resets_in_seconds = low.resets_at.map(|at| at.saturating_sub(now.wall).as_secs()),
+                "the IdP's quota of token requests nearly runs out: ask for fewer different sets of scopes, \
+                 have the IdP issue tokens that live longer, or get a larger quota"
+            );
+        }
     }
 
     fn token(

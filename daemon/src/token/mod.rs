@@ -14,6 +14,7 @@
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
 //! - [`select`]: which profile a request means
+//! - [`quotas`]: what the IdP has said of its quotas
 //! - [`standing`]: how a client stands with its IdP
 //! - [`static_token`]: profiles that hand out a long-lived token
 //! - [`name`]: keyed hashes that stand for tokens and secrets
@@ -36,6 +37,7 @@ pub mod keep;
 pub mod name;
 pub mod ports;
 pub mod queue;
+pub mod quotas;
 pub mod restore;
 pub mod secrets;
 pub mod select;

@@ -4,6 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::domain::{
     profile::ClientCredentials,
+    quota::Quota,
     record::{KeyId, Record},
     scope::ScopeSet,
     secret::{SecretRef, SecretString},
@@ -83,7 +84,7 @@ pub struct SecretError(pub String);
 /// Asks an IdP for tokens.
 pub trait Issuer: Send + Sync {
     /// Sends one token request, once, and answers within its own deadline.
-    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>>;
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Reply>;
 }
 
 /// One token request.
@@ -97,6 +98,22 @@ pub struct IssueRequest {
     pub scopes: ScopeSet,
     /// The audience to ask for.
     pub audience: Option<Arc<str>>,
+}
+
+/// What became of a token request.
+#[derive(Debug)]
+pub struct Reply {
+    /// The token, or why there is none.
+    pub outcome: Result<Issued, IssueError>,
+    /// What the IdP said besides, of how many more requests it takes.
+    pub quotas: Vec<Quota>,
+}
+
+impl From<Result<Issued, IssueError>> for Reply {
+    /// Nothing besides.
+    fn from(outcome: Result<Issued, IssueError>) -> Self {
+        Self { outcome, quotas: Vec::new() }
+    }
 }
 
 /// A token response that could be understood.

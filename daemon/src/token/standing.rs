@@ -1,14 +1,18 @@
 //! How a client stands with its IdP, for all keys of its profile together: a secret that was refused for
 //! one set of scopes is not tried with each of the others, which could lock the account. And how far the
-//! IdP's clock is from ours.
+//! IdP's clock is from ours, and what is left of its quotas.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use super::{name::SecretTag, ports::IssueError};
-use crate::domain::time::Moment;
+use super::{
+    name::SecretTag,
+    ports::IssueError,
+    quotas::{KnownQuota, Quotas},
+};
+use crate::domain::{quota::Quota, time::Moment};
 
 /// Clocks that differ by more seconds are warned about: APIs then take tokens for expired or not yet valid.
 const TOLERATED_OFFSET: u64 = 60;
@@ -21,6 +25,7 @@ pub struct Standing(Mutex<Known>);
 struct Known {
     refused: Option<Refused>,
     clock_offset: Option<i64>,
+    quotas: Quotas,
 }
 
 #[derive(Debug)]
@@ -64,6 +69,21 @@ impl Standing {
     /// How many seconds the IdP's clock is ahead of ours, if it ever said.
     pub fn clock_offset(&self) -> Option<i64> {
         self.lock().clock_offset
+    }
+
+    /// Learns what the IdP said of its quotas at `now`. Answers what is worth a warning ([`Quotas::learn`]).
+    pub fn learn_quotas(&self, said: Vec<Quota>, now: Moment) -> Vec<Quota> {
+        self.lock().quotas.learn(said, now)
+    }
+
+    /// What is known of its quotas.
+    pub fn quotas(&self, now: Moment) -> Vec<KnownQuota> {
+        self.lock().quotas.current(now)
+    }
+
+    /// How long until no quota that is known is used up.
+    pub fn quota_wait(&self, now: Moment) -> Duration {
+        self.lock().quotas.wait(now)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -67,6 +67,12 @@ impl Entry {
         if let Some(refusal) = state.refusal(now) {
             return Ahead::Later(refusal.wait());
         }
+        // As long as there is a token, nobody waits for the next: the IdP's quota is left to those who will.
+        let served = lifetime.map(|lifetime| lifetime.left(now)).unwrap_or_default();
+        let quota = self.standing.quota_wait(now).min(served);
+        if !quota.is_zero() {
+            return Ahead::Later(quota);
+        }
         let replaces = state.token.is_some();
         Ahead::TakeOff(state.take_off(replaces).1)
     }

@@ -37,6 +37,7 @@ pub(super) struct State {
     pub(super) rejections: Rejections,
     pub(super) budget: Budget,
     pub(super) fetched: u64,
+    pub(super) refreshed: u64,
     pub(super) failed: u64,
     pub(super) last_used: Option<Moment>,
     pub(super) last_look: Option<Moment>,

@@ -4,6 +4,7 @@ mod ahead;
 pub(in crate::token) mod archive;
 mod failures;
 mod keep;
+mod quota;
 mod reload;
 mod sharing;
 mod time;

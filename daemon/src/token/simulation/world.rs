@@ -18,7 +18,7 @@ use crate::{
         time::Moment,
     },
     token::ports::{
-        BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter,
+        BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter, Reply,
         SecretError, Secrets,
     },
 };
@@ -234,7 +234,7 @@ impl SimIdp {
 }
 
 impl Issuer for SimIdp {
-    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let key = (request.grant.client_id.clone(), request.scopes.to_string());
             let (_in_flight, number) = self.begin(&key);
@@ -253,7 +253,7 @@ impl Issuer for SimIdp {
                 Weather::Refuses => Err(error(IssueErrorKind::Refused, Some(400))),
             };
             let mut log = self.log();
-            match answer {
+            let outcome = match answer {
                 Ok(expires_in) => {
                     log.issued += 1;
                     let token = format!("token-{}", log.issued);
@@ -268,7 +268,8 @@ impl Issuer for SimIdp {
                     log.requests.get_mut(&key).unwrap()[number].failed = true;
                     Err(error)
                 }
-            }
+            };
+            outcome.into()
         })
     }
 }

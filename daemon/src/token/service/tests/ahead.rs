@@ -9,7 +9,7 @@ use crate::token::{
 };
 
 /// A world whose engine looks ahead.
-fn world() -> World {
+pub(super) fn world() -> World {
     let world = World::new();
     tokio::spawn(world.engine.clone().refresh_ahead());
     world
@@ -17,7 +17,7 @@ fn world() -> World {
 
 impl World {
     /// Time passes in steps of a minute, in which everything happens that wants to.
-    async fn live(&self, minutes: u64) {
+    pub(super) async fn live(&self, minutes: u64) {
         for _ in 0..minutes {
             self.pass(60);
             self.settle().await;

@@ -31,7 +31,7 @@ use crate::{
         name::Namer,
         ports::{
             Archive, BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer,
-            Jitter, SecretError, Secrets,
+            Jitter, Reply, SecretError, Secrets,
         },
         service::{Answer, Engine, Ports, TokenRequest},
     },
@@ -246,7 +246,7 @@ impl Secrets for FakeSecrets {
 
 /// Issues `token-1`, `token-2`, ... unless its script says otherwise.
 pub(super) struct FakeIdp {
-    pub(super) script: Mutex<VecDeque<Result<Issued, IssueError>>>,
+    pub(super) script: Mutex<VecDeque<Reply>>,
     pub(super) requests: Mutex<Vec<IssueRequest>>,
     pub(super) expires_in: Mutex<ExpiresIn>,
     gate: Semaphore,
@@ -264,8 +264,8 @@ impl FakeIdp {
         self.gate.add_permits(Semaphore::MAX_PERMITS);
     }
 
-    pub(super) fn next(&self, answer: Result<Issued, IssueError>) {
-        self.script.lock().unwrap().push_back(answer);
+    pub(super) fn next(&self, answer: impl Into<Reply>) {
+        self.script.lock().unwrap().push_back(answer.into());
     }
 
     pub(super) fn fail(&self, kind: IssueErrorKind) {
@@ -278,7 +278,7 @@ impl FakeIdp {
 }
 
 impl Issuer for FakeIdp {
-    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Result<Issued, IssueError>> {
+    fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Reply> {
         Box::pin(async move {
             let number = self.arrived.fetch_add(1, Ordering::SeqCst) + 1;
             self.requests.lock().unwrap().push(request);
@@ -292,6 +292,7 @@ impl Issuer for FakeIdp {
                     scopes: None,
                     server_time: None,
                 })
+                .into()
             })
         })
     }
