@@ -99,6 +99,21 @@ async fn connect_or_start(
     }
 }
 
+/// Asks for the status on a connection of its own, for who asks again and again; starts no usherd.
+pub(crate) async fn status(
+    caller: &Caller<'_>,
+    deadline: Duration,
+    message: StatusRequest,
+) -> Result<StatusResponse, Error> {
+    let (path, server) = (socket::path(|name| caller.var(name))?, server_uid(caller)?);
+    let ask = async {
+        let connection = Connection::open(&path, server).await?;
+        Daemon { connection, deadline, version: &mut None }.status(message).await
+    };
+    let answer = tokio::time::timeout(deadline + GRACE.min(deadline), ask).await;
+    answer.unwrap_or(Err(Error::Deadline(deadline))).map_err(|error| start::explain(error, caller, &path))
+}
+
 /// Runs `work` on an usherd that serves nobody else and ends with it.
 pub(crate) fn with_private_daemon<T>(
     from_env: bool,

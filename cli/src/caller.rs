@@ -1,8 +1,8 @@
-//! What the calling process gave us: two streams and an environment. Commands touch nothing else.
+//! What the calling process gave us: two streams, an environment, perhaps a terminal. Commands touch nothing else.
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
 };
 
 use crate::error::Error;
@@ -12,7 +12,33 @@ pub struct Caller<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     env: &'a dyn Fn(&str) -> Option<OsString>,
+    screen: &'a dyn Fn() -> Option<Screen>,
     json: bool,
+}
+
+/// A terminal that shows what is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Screen {
+    /// How many letters fit into a line.
+    pub columns: u16,
+    /// How many lines there are.
+    pub rows: u16,
+}
+
+impl Screen {
+    /// The terminal that is this process's stdout.
+    pub fn of_stdout() -> Option<Self> {
+        let stdout = io::stdout();
+        if !stdout.is_terminal() {
+            return None;
+        }
+        let size = terminal_size::terminal_size_of(&stdout);
+        // A terminal that knows no size is taken for the usual one.
+        Some(size.map_or(Self { columns: 80, rows: 24 }, |(columns, rows)| Self {
+            columns: columns.0,
+            rows: rows.0,
+        }))
+    }
 }
 
 impl<'a> Caller<'a> {
@@ -22,7 +48,18 @@ impl<'a> Caller<'a> {
         err: &'a mut dyn Write,
         env: &'a dyn Fn(&str) -> Option<OsString>,
     ) -> Self {
-        Self { out, err, env, json: false }
+        Self { out, err, env, screen: &|| None, json: false }
+    }
+
+    /// `screen` tells the size of the terminal that `out` is, as often as it is asked.
+    #[must_use]
+    pub fn with_screen(self, screen: &'a dyn Fn() -> Option<Screen>) -> Self {
+        Self { screen, ..self }
+    }
+
+    /// The terminal that shows what is answered, as it is now; none if the answer goes elsewhere.
+    pub(crate) fn screen(&self) -> Option<Screen> {
+        (self.screen)()
     }
 
     /// Has warnings and errors written as JSON.

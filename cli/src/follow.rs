@@ -80,6 +80,6 @@ async fn pass_on(
 }
 
 /// Whether it may be otherwise when usherd runs again, or the IdP answers again.
-fn may_pass(error: &Error) -> bool {
+pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(exit::code(error), exit::UNAVAILABLE | exit::TEMPORARY)
 }

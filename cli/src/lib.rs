@@ -33,13 +33,14 @@ mod time;
 mod token_file;
 mod variable;
 
-pub use caller::Caller;
+pub use caller::{Caller, Screen};
 pub use error::Error;
 
 /// Runs the command line `args` (the program's name first) on this process's streams.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let mut caller = Caller::new(&mut out, &mut err, &|name| std::env::var_os(name));
+    let mut caller =
+        Caller::new(&mut out, &mut err, &|name| std::env::var_os(name)).with_screen(&Screen::of_stdout);
     ExitCode::from(run(args, &mut caller))
 }
 

@@ -82,6 +82,27 @@ fn warnings_leave_the_answer_alone() {
 }
 
 #[test]
+fn a_watch_without_a_terminal_says_what_works_in_its_place() {
+    let fake = Fake::start(Some(VERSION), |request| Ok(token(request)));
+    let (code, out, err) = usher("status --watch", &at(&fake));
+    assert_eq!((code, out.as_str()), (64, ""));
+    assert!(err.contains("stdout is none") && err.contains("usher status --watch --json"), "{err}");
+    let (code, _, err) = usher("status --watch frontdoor", &at(&fake));
+    assert!(code == 64 && err.contains("'frontdoor'") && err.contains("--watch"), "{err}");
+    let (code, _, err) = usher("status --watch 1ms", &at(&fake));
+    assert!(code == 64 && err.contains("too often"), "{err}");
+}
+
+#[test]
+fn a_watch_ends_where_going_on_is_no_use() {
+    let fake = Fake::start(Some(VERSION), |request| Ok(token(request)));
+    let env = [at(&fake)[0].clone(), ("USHER_SERVER_UID", "4294967".into())];
+    let (code, out, err) = usher("status --watch --json", &env);
+    assert_eq!((code, out.as_str()), (77, ""));
+    assert!(err.contains("nothing was sent"), "{err}");
+}
+
+#[test]
 fn a_refusal_is_told_with_its_hint_and_its_exit_code() {
     let fake = Fake::start(None, |_| {
         let failure = Failure::new(ErrorReason::RateLimited, "the budget is used up");

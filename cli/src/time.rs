@@ -1,9 +1,15 @@
 //! The clock, and durations as people write and read them.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    cmp::Ordering,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Longer than this is a slip of the pen, and would overflow somewhere.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// What is done more often than this is more than anybody can see.
+const OFTEN: Duration = Duration::from_millis(100);
 
 /// Seconds since the epoch, by the wall clock. Whatever depends on the time gets it passed in.
 #[expect(
@@ -57,19 +63,42 @@ pub(crate) fn parse_deadline(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Like [`parse_duration`], for what is done again and again.
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        duration if duration < OFTEN => Err("too often: 100ms is the least".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 /// A duration for people: its two largest units, as in `52m 10s`.
 pub(crate) fn human(duration: Duration) -> String {
     let whole = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
     whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// How long ago that was, in its largest unit: `3m ago`.
+pub(crate) fn ago(when: i64, now: i64) -> String {
+    let past = human(Duration::from_secs(now.saturating_sub(when).max(0).unsigned_abs()));
+    match past.split(' ').next() {
+        Some("0s") | None => "now".to_owned(),
+        Some(largest) => format!("{largest} ago"),
+    }
+}
+
+/// How far `when` lies from `now`: `in 52m 10s`, `3m ago`.
+pub(crate) fn span(when: i64, now: i64) -> String {
+    let between = human(Duration::from_secs(when.abs_diff(now)));
+    match when.cmp(&now) {
+        Ordering::Less => format!("{between} ago"),
+        Ordering::Equal => "now".to_owned(),
+        Ordering::Greater => format!("in {between}"),
+    }
+}
+
 /// How far `when` lies from `now`, with the epoch seconds: `in 52m 10s (1764000000)`, `3m ago (...)`.
 pub(crate) fn distance(when: i64, now: i64) -> String {
-    if when == now {
-        return format!("now ({when})");
-    }
-    let between = human(Duration::from_secs(when.abs_diff(now)));
-    if when < now { format!("{between} ago ({when})") } else { format!("in {between} ({when})") }
+    format!("{} ({when})", span(when, now))
 }
 
 #[cfg(test)]
@@ -102,6 +131,8 @@ mod tests {
         assert!(parse_duration("soon").unwrap_err().contains("45m"));
         assert!(parse_deadline("0").is_err());
         assert_eq!(parse_deadline("2"), Ok(Duration::from_secs(2)));
+        assert!(parse_interval("0").is_err() && parse_interval("99ms").is_err());
+        assert_eq!(parse_interval("100ms"), Ok(OFTEN));
     }
 
     #[test]
@@ -119,5 +150,8 @@ mod tests {
         assert_eq!(distance(1_000_060, 1_000_000), "in 1m (1000060)");
         assert_eq!(distance(1_000_000, 1_000_060), "1m ago (1000000)");
         assert_eq!(distance(5, 5), "now (5)");
+        for (past, text) in [(0, "now"), (59, "59s ago"), (3130, "52m ago"), (7384, "2h ago"), (-5, "now")] {
+            assert_eq!(ago(1_000_000 - past, 1_000_000), text);
+        }
     }
 }

@@ -201,11 +201,11 @@ fn status_shows_people_a_table_and_what_needs_attention() {
     };
     assert!(shown.starts_with(&format!("usherd {VERSION}, pid {}", world.usherd.pid())), "{shown}");
     assert!(shown.contains(world.usherd.config_path().to_str().unwrap()), "{shown}");
-    let headings = ["NAME", "GRANT", "STATE", "EXPIRES", "SCOPES", "SERVED", "FETCHED", "FAILED"];
+    let headings = ["NAME", "STATE", "EXPIRES", "USED", "SCOPES", "SERVED", "FETCHED", "REFRESHED", "FAILED"];
     assert_eq!(row("NAME"), headings);
     let good = row("frontdoor");
-    assert_eq!(good[..3], ["frontdoor", "client_credentials", "fresh"], "{shown}");
-    assert_eq!(good[good.len() - 5..], ["frontdoor.read", "frontdoor.write", "2", "1", "0"], "{shown}");
+    assert_eq!(good[..2], ["frontdoor", "fresh"], "{shown}");
+    assert_eq!(good[good.len() - 6..], ["frontdoor.read", "frontdoor.write", "2", "1", "0", "0"], "{shown}");
     assert_eq!(row("dead").last(), Some(&"1"), "{shown}");
     assert!(shown.contains("[IDP_UNREACHABLE]"), "{shown}");
     assert!(shown.contains("locked: the secret cannot be read"), "{shown}");

@@ -41,6 +41,7 @@ mod secrets;
 mod sharing;
 mod socket;
 mod start;
+mod status_watch;
 mod store;
 mod support;
 mod systemd;

@@ -133,7 +133,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   usher status
-  usher status frontdoor --json")]
+  usher status frontdoor --json
+  usher status --watch
+  usher status --watch 10 --json >> status.ndjson")]
     Status(Status),
     /// Have usherd read its configuration again
     #[command(after_help = "With errors in the configuration nothing changes; they are printed.")]

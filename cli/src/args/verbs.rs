@@ -1,9 +1,10 @@
 //! What each verb takes.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{Asked, Manner, Wanted};
 use crate::{
+    time::parse_interval,
     token_file::parse_mode,
     variable::{Name, Variable, parse_name, parse_variable},
 };
@@ -95,6 +96,9 @@ pub struct Curl {
 pub struct Status {
     /// Only this profile
     pub profile: Option<String>,
+    /// Show it again and again, every so many seconds [default: 2], until Ctrl-C; with --json a line each time
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = parse_interval)]
+    pub watch: Option<Duration>,
     /// How to ask.
     #[command(flatten)]
     pub manner: Manner,

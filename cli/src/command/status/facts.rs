@@ -2,7 +2,7 @@
 
 use prost_types::Timestamp;
 use serde::Serialize;
-use usher_proto::v1::{ErrorReason, ProfileStatus, StatusResponse, TokenStatus};
+use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, StatusResponse, TokenStatus};
 
 use super::{some, state_word};
 
@@ -50,6 +50,18 @@ struct Profile<'a> {
     secret_source: Option<&'a str>,
     secret_error: Option<&'a str>,
     tokens: Vec<Token<'a>>,
+    quotas: Vec<Bucket<'a>>,
+}
+
+/// A bucket of the IdP's quota.
+#[derive(Serialize)]
+struct Bucket<'a> {
+    name: &'a str,
+    limit: Option<u64>,
+    remaining: u64,
+    resets_at: Option<i64>,
+    resets_in: Option<i64>,
+    learnt_at: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -63,6 +75,7 @@ struct Token<'a> {
     token_id: Option<&'a str>,
     last_used_at: Option<i64>,
     fetched: u64,
+    refreshed: u64,
     failed: u64,
     served: u64,
     last_error: Option<&'a str>,
@@ -70,6 +83,8 @@ struct Token<'a> {
     retry_at: Option<i64>,
     retry_in: Option<i64>,
     budget_left: u32,
+    budget_limit: u32,
+    budget_window_seconds: u64,
 }
 
 impl<'a> Daemon<'a> {
@@ -114,13 +129,27 @@ impl<'a> Profile<'a> {
             secret_source: some(&profile.secret_source),
             secret_error: some(&profile.secret_error),
             tokens: profile.tokens.iter().map(|token| Token::of(token, now)).collect(),
+            quotas: profile.quotas.iter().map(|quota| Bucket::of(quota, now)).collect(),
+        }
+    }
+}
+
+impl<'a> Bucket<'a> {
+    fn of(quota: &'a Quota, now: i64) -> Self {
+        let resets_at = seconds(quota.resets_at);
+        Self {
+            name: &quota.name,
+            limit: quota.limit,
+            remaining: quota.remaining,
+            resets_at,
+            resets_in: resets_at.map(|at| left(at, now)),
+            learnt_at: seconds(quota.learnt_at),
         }
     }
 }
 
 impl<'a> Token<'a> {
     fn of(token: &'a TokenStatus, now: i64) -> Self {
-        let left = |at: i64| at.saturating_sub(now).max(0);
         let (expires_at, retry_at) = (seconds(token.expires_at), seconds(token.retry_at));
         let reason = token.last_error_reason();
         Self {
@@ -128,19 +157,26 @@ impl<'a> Token<'a> {
             scopes: &token.scopes,
             state: state_word(token.state()),
             expires_at,
-            expires_in: expires_at.map(left),
+            expires_in: expires_at.map(|at| left(at, now)),
             token_id: some(&token.token_id),
             last_used_at: seconds(token.last_used_at),
             fetched: token.fetched,
+            refreshed: token.refreshed,
             failed: token.failed,
             served: token.served,
             last_error: some(&token.last_error),
             last_error_reason: (reason != ErrorReason::Unspecified).then(|| usher_proto::error::name(reason)),
             retry_at,
-            retry_in: retry_at.map(left),
+            retry_in: retry_at.map(|at| left(at, now)),
             budget_left: token.budget_left,
+            budget_limit: token.budget_limit,
+            budget_window_seconds: token.budget_window_seconds,
         }
     }
+}
+
+fn left(at: i64, now: i64) -> i64 {
+    at.saturating_sub(now).max(0)
 }
 
 fn seconds(at: Option<Timestamp>) -> Option<i64> {

@@ -1,7 +1,7 @@
 //! Both renderings of one answer, at a fixed time.
 
 use prost_types::Timestamp;
-use usher_proto::v1::{ErrorReason, ProfileStatus, StatusResponse, TokenState, TokenStatus};
+use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, StatusResponse, TokenState, TokenStatus};
 
 use super::{facts, human};
 
@@ -23,10 +23,25 @@ fn answer() -> StatusResponse {
             state: TokenState::Fresh.into(),
             expires_at: Some(at(NOW + 3130)),
             token_id: "k1".into(),
-            fetched: 1,
+            last_used_at: Some(at(NOW - 192)),
+            fetched: 2,
+            refreshed: 1,
             served: 200,
+            budget_left: 28,
+            budget_limit: 30,
+            budget_window_seconds: 3600,
             ..Default::default()
         }],
+        quotas: vec![
+            Quota {
+                name: "client per_hour".into(),
+                limit: Some(10),
+                remaining: 7,
+                resets_at: Some(at(NOW + 3540)),
+                learnt_at: Some(at(NOW - 60)),
+            },
+            Quota { name: "requests".into(), remaining: 3, ..Default::default() },
+        ],
         ..Default::default()
     };
     let broken = ProfileStatus {
@@ -70,18 +85,80 @@ fn people_see_a_table_and_what_needs_attention() {
     let expected = "\
 usherd 0.1.0, pid 42, started 2h 3m ago (1763992616), config /home/u/.config/usher/config.toml
 
-NAME        GRANT               STATE         EXPIRES                  SCOPES  SERVED  FETCHED  FAILED
-frontdoor   client_credentials  fresh         in 52m 10s (1764003130)  a          200        1       0
-broken      client_credentials  backing off   -                        -            0        0       3
-automation  static              static        -                        -            0        0       0
-locked      client_credentials  secret error  -                        -            0        0       0
+NAME        STATE         EXPIRES                  USED    SCOPES  SERVED  FETCHED  REFRESHED  FAILED
+frontdoor   fresh         in 52m 10s (1764003130)  3m ago  a          200        2          1       0
+broken      backing off   -                        -       -            0        0          0       3
+automation  static        -                        -       -            0        0          0       0
+locked      secret error  -                        -       -            0        0          0       0
+
+NAME       LIMIT                  LEFT      FULL AGAIN
+frontdoor  usher's budget, 1h     28 of 30  -
+frontdoor  IdP's client per_hour  7 of 10   in 59m (1764003540)
+frontdoor  IdP's requests         3         -
 
 broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in 28s (1764000028)
 automation: hands out the long-lived account token itself; exchange it for a short-lived one if your IdP can: see the README
 locked: the secret cannot be read: /run/secrets/x: no such file
 locked: may speak http, unencrypted, to this machine (allow_loopback_http)
 ";
-    assert_eq!(human::render(&answer(), NOW), expected);
+    assert_eq!(human::render(&answer(), NOW, None), expected);
+}
+
+#[test]
+fn a_terminal_of_eighty_columns_has_room_for_five_profiles_in_every_state() {
+    let mut answer = answer();
+    let second = TokenStatus {
+        scopes: vec!["frontdoor.read".into(), "frontdoor.write".into()],
+        state: TokenState::Ageing.into(),
+        expires_at: Some(at(NOW + 65)),
+        last_used_at: Some(at(NOW - 3)),
+        retry_at: Some(at(NOW + 5)),
+        last_error: "the IdP idp.example answered 429".into(),
+        last_error_reason: ErrorReason::IdpUnavailable.into(),
+        served: 7,
+        fetched: 3,
+        refreshed: 2,
+        failed: 1,
+        ..Default::default()
+    };
+    answer.profiles[0].tokens.push(second);
+    answer.profiles.push(ProfileStatus { name: "idle".into(), ..Default::default() });
+    let text = human::render(&answer, NOW, Some(80));
+    assert_eq!(
+        text,
+        "\
+usherd 0.1.0, pid 42, started 2h 3m ago (1763992616), config
+  /home/u/.config/usher/config.toml
+
+NAME             STATE         EXPIRES  USED    SERVED FETCHED REFRESHED FAILED
+frontdoor        fresh         52m 10s  3m ago     200       2         1      0
+  frontdoor.re\u{2026}  ageing!       1m 5s    3s ago       7       3         2      1
+broken           backing off   -        -            0       0         0      3
+automation       static        -        -            0       0         0      0
+locked           secret error  -        -            0       0         0      0
+idle             none          -        -            0       0         0      0
+
+NAME       LIMIT                  LEFT      FULL AGAIN
+frontdoor  usher's budget, 1h     28 of 30  -
+frontdoor  IdP's client per_hour  7 of 10   in 59m (1764003540)
+frontdoor  IdP's requests         3         -
+
+frontdoor: the IdP idp.example answered 429 [IDP_UNAVAILABLE]; the IdP is asked
+  again in 5s (1764000005)
+broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in
+  28s (1764000028)
+automation: hands out the long-lived account token itself; exchange it for a
+  short-lived one if your IdP can: see the README
+locked: the secret cannot be read: /run/secrets/x: no such file
+locked: may speak http, unencrypted, to this machine (allow_loopback_http)
+"
+    );
+    for width in 20..200 {
+        let narrow = human::render(&answer, NOW, Some(width));
+        let longest = narrow.lines().map(|line| line.chars().count()).max();
+        // Below this the terminal has to cut: a number that is missing would be worse.
+        assert!(longest <= Some(usize::from(width).max(80)), "{width}\n{narrow}");
+    }
 }
 
 #[test]
@@ -92,7 +169,7 @@ fn a_refused_configuration_is_loud() {
         profiles: vec![],
         ..answer()
     };
-    let text = human::render(&answer, NOW);
+    let text = human::render(&answer, NOW, None);
     assert!(text.contains("\nCONFIGURATION REFUSED: the one before, read 1m ago (1763999940), is"), "{text}");
     assert!(text.contains("\n  config.toml:3: unknown key `scope`\n  config.toml:9: no secret\n"), "{text}");
     assert!(text.contains("no profiles"), "{text}");
@@ -103,16 +180,16 @@ fn a_token_that_is_still_good_is_shown_beside_the_trouble() {
     let mut answer = answer();
     answer.profiles[0].tokens[0].state = TokenState::Ageing.into();
     answer.profiles[0].tokens[0].retry_at = Some(at(NOW + 5));
-    assert!(human::render(&answer, NOW).contains("ageing, backing off"));
+    assert!(human::render(&answer, NOW, None).contains("ageing, backing off"));
     // Once the time has come it no longer backs off.
-    assert!(!human::render(&answer, NOW + 5).contains("ageing, backing off"));
+    assert!(!human::render(&answer, NOW + 5, None).contains("ageing, backing off"));
 }
 
 #[test]
 fn what_an_idp_said_does_not_steer_the_terminal() {
     let mut answer = answer();
     answer.profiles[1].tokens[0].last_error = "bad\x1b]0;title\x07".into();
-    let text = human::render(&answer, NOW);
+    let text = human::render(&answer, NOW, None);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }
 
@@ -127,10 +204,23 @@ fn programs_see_everything() {
         profile["tokens"][0],
         serde_json::json!({
             "audience": null, "scopes": ["a"], "state": "fresh", "expires_at": NOW + 3130,
-            "expires_in": 3130, "token_id": "k1", "last_used_at": null, "fetched": 1, "failed": 0,
+            "expires_in": 3130, "token_id": "k1", "last_used_at": NOW - 192, "fetched": 2, "refreshed": 1, "failed": 0,
             "served": 200, "last_error": null, "last_error_reason": null, "retry_at": null,
-            "retry_in": null, "budget_left": 0,
+            "retry_in": null, "budget_left": 28, "budget_limit": 30, "budget_window_seconds": 3600,
         })
+    );
+    assert_eq!(
+        profile["quotas"],
+        serde_json::json!([
+            {
+                "name": "client per_hour", "limit": 10, "remaining": 7, "resets_at": NOW + 3540,
+                "resets_in": 3540, "learnt_at": NOW - 60,
+            },
+            {
+                "name": "requests", "limit": null, "remaining": 3, "resets_at": null, "resets_in": null,
+                "learnt_at": null,
+            },
+        ])
     );
     let token = &value["profiles"][1]["tokens"][0];
     assert_eq!(token["last_error_reason"], "IDP_UNREACHABLE");

@@ -1,0 +1,60 @@
+//! What a person should know of a profile beside its row.
+
+use std::{fmt::Write as _, time::Duration};
+
+use usher_proto::v1::{ErrorReason, ProfileStatus, TokenStatus};
+
+use super::table::backs_off;
+use crate::time::{distance, human};
+
+/// What a person should know of a profile, a line each.
+pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
+    let mut text = String::new();
+    let name = &profile.name;
+    if !profile.secret_error.is_empty() {
+        let _ = writeln!(text, "{name}: the secret cannot be read: {}", profile.secret_error.trim_end());
+    }
+    for token in &profile.tokens {
+        if let Some(what) = holdup(profile, token) {
+            let _ = write!(text, "{name}: {what}");
+            if let Some(at) = token.retry_at.filter(|_| backs_off(token, now)) {
+                let _ = write!(text, "; the IdP is asked again {}", distance(at.seconds, now));
+            }
+            text.push('\n');
+        }
+    }
+    if let Some(offset) = profile.clock_offset_seconds.filter(|offset| offset.unsigned_abs() > 60) {
+        let by = human(Duration::from_secs(offset.unsigned_abs()));
+        let way = if offset > 0 { "ahead of" } else { "behind" };
+        let _ = writeln!(
+            text,
+            "{name}: the IdP's clock is {by} {way} this machine's; APIs may take tokens for expired or not yet valid"
+        );
+    }
+    if profile.long_lived {
+        let _ = writeln!(
+            text,
+            "{name}: hands out the long-lived account token itself; exchange it for a short-lived one if your \
+             IdP can: see the README"
+        );
+    }
+    if profile.allows_loopback_http {
+        let _ = writeln!(text, "{name}: may speak http, unencrypted, to this machine (allow_loopback_http)");
+    }
+    text
+}
+
+/// What keeps a token from being fetched.
+fn holdup(profile: &ProfileStatus, token: &TokenStatus) -> Option<String> {
+    match (token.last_error_reason(), token.last_error.trim_end()) {
+        // Told of the profile already.
+        (ErrorReason::SecretUnavailable, _) if !profile.secret_error.is_empty() => None,
+        (_, "") if token.retry_at.is_none() => None,
+        (_, "") if token.budget_left == 0 => {
+            Some("the budget of token requests is used up (max_token_requests)".to_owned())
+        }
+        (_, "") => Some("the API rejected one new token after another".to_owned()),
+        (ErrorReason::Unspecified, error) => Some(error.to_owned()),
+        (reason, error) => Some(format!("{error} [{}]", usher_proto::error::name(reason))),
+    }
+}
