@@ -32,6 +32,7 @@ mod network;
 mod oidc_provider;
 mod outages;
 mod presets;
+mod quota;
 mod readme;
 mod reload;
 mod replay;
