@@ -30,21 +30,33 @@ fn vertex() -> Reply {
 
 #[test]
 fn a_400_that_means_slow_down_is_waited_out_as_told() {
-    let world = World::new("");
-    world.idp.push(vertex().header("Retry-After", "30"));
-    for _ in 0..3 {
-        let error = refusal(&world.usherd, &["frontdoor"], 69);
-        assert_eq!(
-            (&error["reason"], &error["facts"]["oauth_error"], &error["facts"]["http_status"]),
-            (&json!("IDP_UNAVAILABLE"), &json!("invalid_request"), &json!("400"))
-        );
-        assert!((20..=33).contains(&seconds(&error["retry_after_seconds"])), "{error}");
-        contains_all(
-            error["message"].as_str().expect("a message"),
-            &["10 tokens/28800 seconds", "rate limit"],
-        );
+    let quota = "b=per_hour;q=10;r=0;t=30,b=per_day;q=50;r=3;t=3000";
+    for (reply, oauth_error, http_status, words) in [
+        (vertex().header("Retry-After", "30"), json!("invalid_request"), "400", "10 tokens/28800 seconds"),
+        (vertex().header("x-ratelimit-reset", "30"), json!("invalid_request"), "400", "as Vertex says it"),
+        (vertex().header("Auth0-Client-Quota-Limit", quota), json!("invalid_request"), "400", "rate limit"),
+        (
+            Reply::oauth_error(400, "slow_down", "").header("RateLimit", r#""default";r=0;t=30"#),
+            json!("slow_down"),
+            "400",
+            "RFC 8628",
+        ),
+        (Reply::status(403).header("Retry-After", "30"), Value::Null, "403", "when to come back"),
+    ] {
+        let world = World::new("");
+        world.idp.push(reply);
+        for _ in 0..3 {
+            let error = refusal(&world.usherd, &["frontdoor"], 69);
+            assert_eq!(
+                (&error["reason"], &error["facts"]["oauth_error"], &error["facts"]["http_status"]),
+                (&json!("IDP_UNAVAILABLE"), &oauth_error, &json!(http_status)),
+                "{error}"
+            );
+            assert!((20..=33).contains(&seconds(&error["retry_after_seconds"])), "{error}");
+            contains_all(error["message"].as_str().expect("a message"), &[words]);
+        }
+        assert_eq!(world.idp.token_requests(), 1);
     }
-    assert_eq!(world.idp.token_requests(), 1);
 }
 
 #[test]

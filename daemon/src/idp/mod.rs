@@ -79,7 +79,8 @@ impl HttpIssuer {
         match wire::read(&answer, to.server(), sent) {
             Ok(issued) => Ok(Issued { server_time: date::server_time(&answer.headers), ..issued }),
             Err(error) if error.kind == IssueErrorKind::Unavailable => {
-                Err(IssueError { retry_after: date::retry_after(&answer.headers, now), ..error })
+                let told = date::retry_after(&answer.headers, now);
+                Err(IssueError { retry_after: told.or_else(|| quota::retry_after(quotas, now)), ..error })
             }
             Err(error) => {
                 if let (TokenEndpoint::Discovered { issuer }, IssueErrorKind::Refused) =

@@ -36,6 +36,12 @@ pub fn quotas(headers: &HeaderMap, now: Moment) -> Vec<Quota> {
     quotas
 }
 
+/// How long until the buckets that are empty are full again, where the server says no by any of them.
+pub fn retry_after(quotas: &[Quota], now: Moment) -> Option<Duration> {
+    let empty = quotas.iter().filter(|quota| quota.remaining == 0);
+    Some(empty.filter_map(|quota| quota.resets_at).max()?.saturating_sub(now.wall))
+}
+
 /// `b=per_hour;q=10;r=7;t=3540,b=per_day;q=50;r=47;t=43200`
 fn auth0(headers: &HeaderMap, header: &str, whose: &str, now: Moment) -> Vec<Quota> {
     let value = value(headers, header);
@@ -213,6 +219,24 @@ mod tests {
         // The epoch is the server's, whose clock may be wrong.
         let date = ("date", "Fri, 15 Jan 2027 09:00:00 GMT");
         assert_eq!(read(&[epoch[0], ("x-ratelimit-reset", "1800003610"), date])[0].3, Some(10));
+    }
+
+    #[test]
+    fn the_last_of_the_empty_buckets_says_when_to_ask_again() {
+        let bucket = |remaining, resets_in: Option<u64>| Quota {
+            name: "b".into(),
+            limit: None,
+            remaining,
+            resets_at: resets_in.and_then(|seconds| at(Duration::from_secs(seconds), NOW)),
+        };
+        for (buckets, wait) in [
+            (vec![], None),
+            (vec![bucket(1, Some(60))], None),
+            (vec![bucket(0, None)], None),
+            (vec![bucket(0, Some(30)), bucket(0, Some(60)), bucket(1, Some(90))], Some(60)),
+        ] {
+            assert_eq!(retry_after(&buckets, NOW), wait.map(Duration::from_secs), "{buckets:?}");
+        }
     }
 
     #[test]

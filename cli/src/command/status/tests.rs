@@ -186,6 +186,17 @@ fn a_token_that_is_still_good_is_shown_beside_the_trouble() {
 }
 
 #[test]
+fn a_quota_that_is_used_up_needs_attention() {
+    let mut answer = answer();
+    answer.profiles[0].quotas[0].remaining = 0;
+    let text = human::render(&answer, NOW, None);
+    let mark = "frontdoor: the IdP's quota client per_hour is used up; tokens are refreshed ahead of their expiry \
+                again in 59m (1764003540)\n";
+    assert!(text.contains(mark), "{text}");
+    assert_eq!(text.matches("is used up").count(), 1, "the others are not");
+}
+
+#[test]
 fn what_an_idp_said_does_not_steer_the_terminal() {
     let mut answer = answer();
     answer.profiles[1].tokens[0].last_error = "bad\x1b]0;title\x07".into();

@@ -23,6 +23,17 @@ pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
             text.push('\n');
         }
     }
+    for quota in profile.quotas.iter().filter(|quota| quota.remaining == 0) {
+        let _ = write!(text, "{name}: the IdP's quota {} is used up", quota.name);
+        if let Some(at) = quota.resets_at {
+            let _ = write!(
+                text,
+                "; tokens are refreshed ahead of their expiry again {}",
+                distance(at.seconds, now)
+            );
+        }
+        text.push('\n');
+    }
     if let Some(offset) = profile.clock_offset_seconds.filter(|offset| offset.unsigned_abs() > 60) {
         let by = human(Duration::from_secs(offset.unsigned_abs()));
         let way = if offset > 0 { "ahead of" } else { "behind" };
