@@ -19,7 +19,10 @@ use std::{
 
 use nix::{
     pty::{Winsize, openpty},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use usher_testkit::{PATIENCE, sandbox::Sandbox};
@@ -96,6 +99,21 @@ impl Terminal {
         }
     }
 
+    /// Stops it as Ctrl-Z does, and answers how it left the terminal.
+    fn stop(&mut self) -> String {
+        signal(&self.child, Signal::SIGTSTP);
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
+        while !self.all[self.seen..].ends_with(LEAVE) {
+            let more = self.written.recv_timeout(PATIENCE);
+            let more = more.unwrap_or_else(|_| panic!("it is still on its screen: {:?}", self.all));
+            self.all.push_str(&String::from_utf8_lossy(&more));
+        }
+        self.seen = self.all.len();
+        self.all.clone()
+    }
+
     /// Ends it by a signal; its exit code, and all that it wrote.
     fn end(mut self, by: Signal) -> (Option<i32>, String) {
         signal(&self.child, by);
@@ -133,6 +151,18 @@ fn a_watch_redraws_in_place_and_gives_the_terminal_back() {
             assert!(frame.matches('\n').count() < usize::from(ROWS), "it scrolls: {frame:?}");
         }
     }
+}
+
+#[test]
+fn a_watch_that_is_stopped_gives_the_terminal_back_until_it_goes_on() {
+    let world = World::new("");
+    let mut terminal = Terminal::start(&world.usherd, &["--watch", "100ms"]);
+    let _ = terminal.frame(|frame| frame.contains("frontdoor"));
+    assert_eq!(terminal.stop().matches(ENTER).count(), 1);
+    signal(&terminal.child, Signal::SIGCONT);
+    let _ = terminal.frame(|frame| frame.contains("frontdoor"));
+    let (ended, all) = terminal.end(Signal::SIGINT);
+    assert_eq!((ended, all.matches(ENTER).count(), all.matches(LEAVE).count()), (Some(0), 2, 2), "{all:?}");
 }
 
 #[test]

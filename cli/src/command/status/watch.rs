@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, io, time::Duration};
 
+use nix::sys::signal::{Signal as Stop, raise};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use usher_proto::v1::{StatusRequest, StatusResponse};
 
@@ -97,6 +98,7 @@ async fn lines(asked: &Asked<'_>, signals: &mut Signals, caller: &mut Caller<'_>
 /// A frame each time, and whenever the terminal changes its size.
 async fn frames(asked: &Asked<'_>, signals: &mut Signals, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let mut resized = signal(SignalKind::window_change()).map_err(no_signals)?;
+    let mut stopped = signal(SignalKind::from_raw(Stop::SIGTSTP as i32)).map_err(no_signals)?;
     let mut seen = Seen { every: asked.every, last: None, trouble: None };
     loop {
         let outcome = tokio::select! {
@@ -114,10 +116,20 @@ async fn frames(asked: &Asked<'_>, signals: &mut Signals, caller: &mut Caller<'_
             tokio::select! {
                 () = &mut pause => break,
                 _ = resized.recv() => {}
+                _ = stopped.recv() => stop(caller)?,
                 code = signals.end() => return Ok(code),
             }
         }
     }
+}
+
+/// Ctrl-Z: the shell gets the terminal as it was, until it has us go on.
+fn stop(caller: &mut Caller<'_>) -> Result<(), Error> {
+    caller.answer(LEAVE)?;
+    caller.flush()?;
+    // One that cannot be caught: here this process stands still.
+    let _ = raise(Stop::SIGSTOP);
+    caller.answer(ENTER)
 }
 
 /// What is known of usherd.
