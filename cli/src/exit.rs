@@ -1,7 +1,7 @@
 //! The one place where a failure becomes an exit code, after sysexits(3).
 
 use tonic::Code;
-use usher_proto::{client::ConnectError, error::ErrorReason};
+use usher_proto::{client::ConnectError, error::ErrorReason, v1::RevocationState};
 
 use crate::{caller::hung_up, error::Error};
 
@@ -73,6 +73,16 @@ pub fn of_reason(reason: ErrorReason) -> u8 {
         | R::TokenRejected
         | R::LoginNeeded => REFUSED,
         R::ConfigInvalid | R::ProfileUnknown | R::SecretUnavailable => CONFIG,
+    }
+}
+
+/// The exit code of a token that was to be revoked. One that is tried again is no failure.
+pub fn of_revocation(state: RevocationState) -> u8 {
+    match state {
+        RevocationState::Revoked | RevocationState::Queued => OK,
+        RevocationState::NotPossible => UNAVAILABLE,
+        RevocationState::Failed => REFUSED,
+        RevocationState::Unspecified => SOFTWARE,
     }
 }
 

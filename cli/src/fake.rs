@@ -129,7 +129,7 @@ impl AdminService for Daemon {
     }
 
     async fn forget(&self, _: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
-        Ok(self.respond(ForgetResponse { forgotten: 2 }))
+        Ok(self.respond(ForgetResponse { forgotten: 2, ..Default::default() }))
     }
 
     async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

@@ -130,6 +130,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
         Where::Stream(_) => PathBuf::new(),
     };
     tokio::spawn(engine.clone().refresh_ahead());
+    tokio::spawn(engine.clone().revoke_queued());
     let Parts { config_path, home, profiles, max_connections, idle_exit, .. } = parts;
     let policy = Arc::new(parts.policy);
     let places = Places { config: config_path, home, socket };
@@ -164,6 +165,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     rpc::serve::serve(entrance, &house, shutdown).await;
     drop(house);
     engine.keep_all(KEEP_PATIENCE).await;
+    engine.tell_unrevoked();
     info!("stopped");
     Ok(())
 }

@@ -231,7 +231,7 @@ async fn forget_and_fetch_until_it_ends(sandbox: &Sandbox) -> usize {
     let Ok(connection) = Connection::open(&sandbox.socket(), uid).await else { return 0 };
     let mut fetched = 0;
     loop {
-        let forget = ForgetRequest { profile: "frontdoor".to_owned() };
+        let forget = ForgetRequest { profile: "frontdoor".to_owned(), ..Default::default() };
         if connection.admin().forget(forget).await.is_err() || get(&connection).await.is_err() {
             return fetched;
         }

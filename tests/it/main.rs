@@ -36,6 +36,7 @@ mod quota;
 mod readme;
 mod reload;
 mod replay;
+mod revoke;
 mod run;
 mod secret_files;
 mod secrets;

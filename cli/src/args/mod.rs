@@ -141,7 +141,13 @@ Examples:
     #[command(after_help = "With errors in the configuration nothing changes; they are printed.")]
     Reload(Reload),
     /// Drop a profile's cached tokens
-    #[command(after_help = "The tokens stay valid at the IdP until they expire.")]
+    #[command(after_help = "\
+Without --revoke the tokens stay valid at the IdP until they expire. What cannot be revoked at once is tried \
+again by usherd; `usher status` shows it.
+
+Examples:
+  usher forget frontdoor
+  usher forget frontdoor --revoke")]
     Forget(Forget),
     /// Have systemd start usherd with the first call
     #[command(after_help = "\

@@ -117,6 +117,9 @@ pub struct Reload {
 pub struct Forget {
     /// The profile
     pub profile: String,
+    /// Have the tokens revoked at the IdP, too
+    #[arg(long)]
+    pub revoke: bool,
     /// How to ask.
     #[command(flatten)]
     pub manner: Manner,

@@ -15,6 +15,8 @@ pub struct Preset {
     pub sources: Vec<String>,
     /// What its server does otherwise than others, in sentences.
     pub quirks: Vec<String>,
+    /// Where its long-lived tokens are revoked by their owner, in words.
+    pub revoked_at: Option<String>,
     /// A profile that uses it, as it stands in a configuration.
     pub example: String,
     /// Keys that its server cannot do without, and why.
@@ -94,6 +96,7 @@ fn parse(name: &'static str, text: &str) -> Result<Preset, toml::de::Error> {
         summary: String,
         sources: Vec<String>,
         quirks: Vec<String>,
+        revoked_at: Option<String>,
         example: String,
         #[serde(default)]
         required: BTreeMap<String, String>,
@@ -116,6 +119,7 @@ fn parse(name: &'static str, text: &str) -> Result<Preset, toml::de::Error> {
         summary: file.summary,
         sources: file.sources,
         quirks: file.quirks,
+        revoked_at: file.revoked_at,
         example: file.example,
         required: file.required,
         variables: file.variables,

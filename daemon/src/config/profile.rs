@@ -51,7 +51,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     );
     let grant = match grant {
         Some(GrantName::ClientCredentials) => client_credentials(&section, context, allow_loopback_http),
-        Some(GrantName::Static) => static_token(&section, context),
+        Some(GrantName::Static) => static_token(&section, context, preset.revoked_at.clone()),
         None => None,
     };
     let scopes = scopes(&section, "scopes");
@@ -150,6 +150,7 @@ fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) 
     let network = network(section, context);
     let default_lifetime = section.string("default_lifetime").map(|text| lifetime(section, &text));
     let max_token_requests = section.string("max_token_requests").map(|text| request_limit(section, &text));
+    let revocation_url = revocation_url(section, loopback);
     Some(Grant::ClientCredentials(Box::new(ClientCredentials {
         token_endpoint: token_endpoint?,
         client_id: client_id?,
@@ -161,6 +162,7 @@ fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) 
         network: network?,
         default_lifetime: transpose(default_lifetime)?.unwrap_or(DEFAULT_LIFETIME),
         max_token_requests: transpose(max_token_requests)?,
+        revocation_url: transpose(revocation_url)?,
     })))
 }
 
@@ -190,6 +192,17 @@ fn token_endpoint(section: &Section<'_>, loopback: bool) -> Option<TokenEndpoint
     }
     let text = section.required("token_url", "the IdP's token endpoint, https://...")?;
     endpoint_url(section, "token_url", &text, loopback).map(TokenEndpoint::Known)
+}
+
+/// What the profile says; what its preset does, if its server is asked for tokens, too.
+#[expect(clippy::option_option, reason = "not given, given and wrong, given and right")]
+fn revocation_url(section: &Section<'_>, loopback: bool) -> Option<Option<Url>> {
+    section.know("revocation_url");
+    if !section.has("revocation_url") && (section.has("token_url") || section.has("issuer")) {
+        return None;
+    }
+    let text = section.string("revocation_url")?;
+    Some(endpoint_url(section, "revocation_url", &text, loopback))
 }
 
 /// How the IdP is reached: what the profile says, else what the file says for all.
@@ -253,7 +266,7 @@ fn transpose<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     value.map_or(Some(None), |value| value.map(Some))
 }
 
-fn static_token(section: &Section<'_>, context: &Context) -> Option<Grant> {
+fn static_token(section: &Section<'_>, context: &Context, revoked_at: Option<String>) -> Option<Grant> {
     let account_id = section.required("account_id", "the identifier of the API account");
     let api_token = secret_ref::read(section, "api_token", context);
     let encoding =
@@ -264,7 +277,8 @@ fn static_token(section: &Section<'_>, context: &Context) -> Option<Grant> {
         section.problem("account_id", "has characters that cannot stand before the colon of a Basic header");
         return None;
     }
-    Some(Grant::Static(StaticToken { account_id: account_id?, api_token: api_token?, encoding: encoding? }))
+    let (account_id, api_token, encoding) = (account_id?, api_token?, encoding?);
+    Some(Grant::Static(StaticToken { account_id, api_token, encoding, revoked_at }))
 }
 
 fn endpoint_url(section: &Section<'_>, key: &str, text: &str, loopback: bool) -> Option<Url> {

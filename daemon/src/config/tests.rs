@@ -173,6 +173,14 @@ fn what_cannot_be_safe_is_refused() {
         ),
         ("token_url = \"https://i.example/t\"\nmax_token_requests = \"0/1h\"", "is no limit"),
         ("token_url = \"https://i.example/t\"\ndefault_lifetime = \"25h\"", "at most 24h"),
+        (
+            "token_url = \"https://i.example/t\"\nrevocation_url = \"http://i.example/r\"",
+            "line 5: profile.a.revocation_url: may be http only for a loopback",
+        ),
+        (
+            "token_url = \"https://i.example/t\"\nrevocation_url = \"http://127.0.0.1/r\"",
+            "needs allow_loopback_http = true",
+        ),
         ("preset = \"netfoundry-frontdor\"", "is not a preset; did you mean \"netfoundry-frontdoor\"?"),
         ("preset = \"netfoundry-frontdor\"", "line 1: profile.a.idp: is missing"),
         ("preset = \"other\"", "is not a preset; there are auth0, cognito, "),

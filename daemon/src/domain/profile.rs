@@ -74,7 +74,7 @@ impl Grant {
         match self {
             Self::ClientCredentials(grant) => grant.fingerprint(),
             // Its tokens are never kept.
-            Self::Static(StaticToken { account_id, api_token, encoding }) => {
+            Self::Static(StaticToken { account_id, api_token, encoding, revoked_at: _ }) => {
                 format!("{account_id:?} {api_token:?} {encoding:?}")
             }
         }
@@ -112,9 +112,16 @@ pub struct ClientCredentials {
     pub default_lifetime: Duration,
     /// How many token requests a key may cost.
     pub max_token_requests: Option<RequestLimit>,
+    /// Where tokens are revoked (RFC 7009). None: where the IdP's metadata say, if they are asked for.
+    pub revocation_url: Option<Url>,
 }
 
 impl ClientCredentials {
+    /// Whether there may be a place where tokens are revoked: one is known, or can be found.
+    pub fn may_revoke(&self) -> bool {
+        self.revocation_url.is_some() || matches!(self.token_endpoint, TokenEndpoint::Discovered { .. })
+    }
+
     fn fingerprint(&self) -> String {
         let Self {
             token_endpoint,
@@ -127,6 +134,7 @@ impl ClientCredentials {
             network: _,
             default_lifetime: _,
             max_token_requests: _,
+            revocation_url: _,
         } = self;
         let endpoint = match token_endpoint {
             TokenEndpoint::Known(url) => ("token_url", url),
@@ -221,6 +229,8 @@ pub struct StaticToken {
     pub api_token: SecretRef,
     /// How both are written into the header.
     pub encoding: BasicEncoding,
+    /// Where its owner revokes it, in words; none if nobody knows.
+    pub revoked_at: Option<String>,
 }
 
 /// How `ACCOUNT_ID:API_TOKEN` is written behind `Basic`.

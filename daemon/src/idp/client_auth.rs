@@ -1,32 +1,38 @@
-//! How a client proves who it is to the token endpoint (RFC 6749 section 2.3.1).
+//! How a client proves who it is to the IdP (RFC 6749 section 2.3.1).
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::header::HeaderValue;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::grants::Parameters;
 use crate::domain::{
     profile::{ClientAuth, ClientCredentials},
     secret::{ExposeSecret as _, SecretString},
 };
 
-/// Adds the client's credentials to the parameters, or answers the Authorization header for them.
+/// The client's credentials as they are sent: as parameters, or as a header.
+pub struct Credentials<'a> {
+    /// The parameters `client_id` and `client_secret`.
+    pub parameters: Option<(&'a str, &'a str)>,
+    /// The Authorization header.
+    pub header: Option<HeaderValue>,
+}
+
+/// The client's credentials, by this method.
 pub fn authenticate<'a>(
     grant: &'a ClientCredentials,
     method: ClientAuth,
     secret: &'a SecretString,
-    parameters: &mut Parameters<'a>,
-) -> Option<HeaderValue> {
-    match method {
+) -> Credentials<'a> {
+    let header = match method {
         ClientAuth::Body => {
-            parameters.client_id = Some(&grant.client_id);
-            parameters.client_secret = Some(secret.expose_secret());
-            None
+            let parameters = Some((grant.client_id.as_str(), secret.expose_secret()));
+            return Credentials { parameters, header: None };
         }
-        ClientAuth::Basic => Some(basic(&grant.client_id, secret)),
-        ClientAuth::BasicBare => Some(bare(&grant.client_id, secret)),
-    }
+        ClientAuth::Basic => basic(&grant.client_id, secret),
+        ClientAuth::BasicBare => bare(&grant.client_id, secret),
+    };
+    Credentials { parameters: None, header: Some(header) }
 }
 
 /// What was sent, to find it again in what comes back: a server that quotes a request must not make us
@@ -37,11 +43,16 @@ pub struct Sent<'a> {
     pub client_id: &'a str,
     /// Its secret.
     pub secret: &'a SecretString,
+    /// The token that is to be revoked.
+    pub token: Option<&'a SecretString>,
 }
 
 impl Sent<'_> {
-    /// Whether `text` holds the secret in one of the forms in which it is sent.
+    /// Whether `text` holds the secret, or the token, in one of the forms in which it is sent.
     pub fn is_in(self, text: &str) -> bool {
+        if self.token.is_some_and(|token| Self::token_is_in(token, text)) {
+            return true;
+        }
         let secret = self.secret.expose_secret();
         let encoded: Zeroizing<String> = Zeroizing::new(byte_serialize(secret.as_bytes()).collect());
         let spaces = Zeroizing::new(encoded.replace('+', "%20"));
@@ -53,6 +64,13 @@ impl Sent<'_> {
         [secret, &encoded, &spaces, json.trim_matches('"'), encoded_pair, bare_pair]
             .into_iter()
             .any(|form| !form.is_empty() && text.contains(form))
+    }
+
+    fn token_is_in(token: &SecretString, text: &str) -> bool {
+        let token = token.expose_secret();
+        let encoded: Zeroizing<String> = Zeroizing::new(byte_serialize(token.as_bytes()).collect());
+        let json = Zeroizing::new(serde_json::to_string(token).unwrap_or_default());
+        [token, &encoded, json.trim_matches('"')].into_iter().any(|form| text.contains(form))
     }
 }
 
@@ -86,13 +104,17 @@ mod tests {
     #[test]
     fn the_secret_is_found_in_every_form_in_which_it_is_sent() {
         let secret = "s3cr3t with space+%&\"'".into();
-        let sent = Sent { client_id: "my id", secret: &secret };
+        let token = "a.token+/=\"".into();
+        let sent = Sent { client_id: "my id", secret: &secret, token: Some(&token) };
         for quoted in [
             "got s3cr3t with space+%&\"'",
             "got {\"client_secret\":\"s3cr3t with space+%&\\\"'\"}",
             "got client_secret=s3cr3t+with+space%2B%25%26%22%27&x",
             "got client_secret=s3cr3t%20with%20space%2B%25%26%22%27&x",
             "got Authorization: Basic bXkraWQ6czNjcjN0K3dpdGgrc3BhY2UlMkIlMjUlMjYlMjIlMjc=",
+            "got a.token+/=\"",
+            "got token=a.token%2B%2F%3D%22&x",
+            "got {\"token\":\"a.token+/=\\\"\"}",
         ] {
             assert!(sent.is_in(quoted), "{quoted}");
         }

@@ -1,5 +1,5 @@
-//! Where an issuer's token endpoint is and how clients authenticate there: OpenID Connect Discovery 1.0
-//! section 4, RFC 8414.
+//! Where an issuer's endpoints are and how clients authenticate there: OpenID Connect Discovery 1.0 section 4,
+//! RFC 8414.
 
 use std::{
     collections::HashMap,
@@ -38,6 +38,24 @@ pub struct Metadata {
     pub token_endpoint: Url,
     /// How to authenticate there.
     pub client_auth: ClientAuth,
+    /// The revocation endpoint.
+    pub revocation: Revocation,
+}
+
+/// What an issuer says of its revocation endpoint (RFC 7009).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    /// It has none.
+    Nowhere,
+    /// One that is not used, and why.
+    Unusable(String),
+    /// Here.
+    At {
+        /// The endpoint.
+        endpoint: Url,
+        /// How to authenticate there; none if it is no way that usher has.
+        client_auth: Option<ClientAuth>,
+    },
 }
 
 /// The metadata of all issuers that were asked about, each with until when it is gone by. What one profile
@@ -145,6 +163,8 @@ struct Document {
     issuer: String,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    revocation_endpoint: Option<String>,
+    revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 fn read(issuer: &Url, place: &Url, answer: &Answer) -> Result<Metadata, IssueError> {
@@ -167,24 +187,48 @@ fn read(issuer: &Url, place: &Url, answer: &Answer) -> Result<Metadata, IssueErr
             "names another issuer, {named:?}, which is not the one that the configuration trusts"
         ));
     }
-    let token_endpoint = match url::canonical(&document.token_endpoint, issuer.scheme() == "http") {
-        Ok(url) if url.scheme() == issuer.scheme() => url,
-        Ok(_) => return refused("has a token_endpoint that is not https"),
-        Err(error) => return refused(&format!("has a token_endpoint that {error}")),
+    let token_endpoint = match endpoint(issuer, &document.token_endpoint) {
+        Ok(url) => url,
+        Err(why) => return refused(&format!("has a token_endpoint that {why}")),
     };
-    // RFC 8414 section 2: client_secret_basic where nothing is said.
-    let supported = |method: &str| match &document.token_endpoint_auth_methods_supported {
+    let Some(client_auth) = client_auth(document.token_endpoint_auth_methods_supported.as_deref()) else {
+        return refused("supports neither client_secret_basic nor client_secret_post");
+    };
+    // One that is not right takes no token away from anybody.
+    let revocation = match document.revocation_endpoint.map(|url| endpoint(issuer, &url)) {
+        None => Revocation::Nowhere,
+        Some(Ok(endpoint)) => {
+            let methods = document.revocation_endpoint_auth_methods_supported;
+            Revocation::At { endpoint, client_auth: self::client_auth(methods.as_deref()) }
+        }
+        Some(Err(why)) => Revocation::Unusable(format!("has a revocation_endpoint that {why}")),
+    };
+    Ok(Metadata { token_endpoint, client_auth, revocation })
+}
+
+/// An endpoint that the metadata of `issuer` name, or what is wrong with it.
+fn endpoint(issuer: &Url, text: &str) -> Result<Url, String> {
+    match url::canonical(text, issuer.scheme() == "http") {
+        Ok(url) if url.scheme() == issuer.scheme() => Ok(url),
+        Ok(_) => Err("is not https".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How to authenticate where these methods are supported. RFC 8414 section 2: `client_secret_basic` where
+/// nothing is said.
+fn client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
+    let supported = |method: &str| match methods {
         None => method == "client_secret_basic",
         Some(methods) => methods.iter().any(|supported| supported == method),
     };
-    let client_auth = if supported("client_secret_basic") {
-        ClientAuth::Basic
+    if supported("client_secret_basic") {
+        Some(ClientAuth::Basic)
     } else if supported("client_secret_post") {
-        ClientAuth::Body
+        Some(ClientAuth::Body)
     } else {
-        return refused("supports neither client_secret_basic nor client_secret_post");
-    };
-    Ok(Metadata { token_endpoint, client_auth })
+        None
+    }
 }
 
 #[cfg(test)]
@@ -231,6 +275,31 @@ mod tests {
                 (Ok(metadata), Ok(auth)) => assert_eq!(metadata.client_auth, auth),
                 (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
                 (found, expected) => panic!("{found:?} for {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_revocation_endpoint_is_checked_and_one_that_is_wrong_takes_no_token_away() {
+        let at =
+            |client_auth| Revocation::At { endpoint: "https://idp.example/r".parse().unwrap(), client_auth };
+        let methods = r#""https://idp.example/r","revocation_endpoint_auth_methods_supported""#;
+        for (said, expected) in [
+            ("null".to_owned(), Ok(Revocation::Nowhere)),
+            (r#""https://idp.example/r""#.to_owned(), Ok(at(Some(ClientAuth::Basic)))),
+            (format!(r#"{methods}:["client_secret_post"]"#), Ok(at(Some(ClientAuth::Body)))),
+            (format!(r#"{methods}:["private_key_jwt"]"#), Ok(at(None))),
+            (r#""http://idp.example/r""#.to_owned(), Err("revocation_endpoint that may be http only")),
+            (r#""http://127.0.0.1/r""#.to_owned(), Err("revocation_endpoint that")),
+            (r#""https://me@idp.example/r""#.to_owned(), Err("revocation_endpoint that has a user name")),
+        ] {
+            let body = format!(
+                r#"{{"issuer":"https://idp.example","token_endpoint":"https://idp.example/t","revocation_endpoint":{said}}}"#
+            );
+            let metadata = read_text("https://idp.example", &body).unwrap();
+            match (metadata.revocation, expected) {
+                (Revocation::Unusable(why), Err(part)) => assert!(why.contains(part), "{why}"),
+                (found, expected) => assert_eq!(Ok(found), expected),
             }
         }
     }

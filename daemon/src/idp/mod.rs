@@ -5,6 +5,7 @@
 //! - [`discovery`]: where an issuer's token endpoint is
 //! - [`grants`]: the parameters of a token request
 //! - [`client_auth`]: how the client proves who it is
+//! - [`revoke`]: one revocation and its answer
 //! - [`wire`]: how parameters are written and answers are read
 //! - [`slow_down`]: refusals that mean "not so fast"
 //! - [`date`]: the server's clock, and when it wants to be asked again
@@ -21,24 +22,29 @@ pub mod exchange;
 pub mod grants;
 pub mod no_answer;
 pub mod quota;
+pub mod revoke;
 mod slow_down;
 pub mod wire;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use zeroize::Zeroizing;
 
 use self::{
     client::{Clients, Destination},
-    discovery::{Discovery, Metadata},
+    discovery::{Discovery, Metadata, Revocation},
+    exchange::Answer,
 };
 use crate::{
     domain::{
         profile::{ClientAuth, ClientCredentials, TokenEndpoint},
         quota::Quota,
     },
-    token::ports::{BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Reply},
+    token::ports::{
+        BoxFuture, Clock, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Reply, RevokeRequest,
+    },
 };
 
 /// Asks IdPs over HTTP.
@@ -56,24 +62,15 @@ impl HttpIssuer {
 
     async fn request(&self, request: IssueRequest, quotas: &mut Vec<Quota>) -> Result<Issued, IssueError> {
         let grant = &request.grant;
-        let Metadata { token_endpoint, client_auth } = self.endpoint(grant).await?;
+        let Metadata { token_endpoint, client_auth, .. } = self.endpoint(grant).await?;
         let mut parameters = grants::client_credentials::parameters(&request);
-        let authorization = client_auth::authenticate(grant, client_auth, &request.secret, &mut parameters);
+        let credentials = client_auth::authenticate(grant, client_auth, &request.secret);
+        (parameters.client_id, parameters.client_secret) = credentials.parameters.unzip();
         let body = wire::encode(&parameters, grant.body);
-        let client = self.clients.get(&grant.network, token_endpoint.scheme() == "http").await?;
-        let mut post = client
-            .post(token_endpoint.clone())
-            .header(CONTENT_TYPE, wire::content_type(grant.body))
-            .header(ACCEPT, "application/json")
-            // Zeroed once it is sent.
-            .body(Bytes::from_owner(body));
-        if let Some(authorization) = authorization {
-            post = post.header(AUTHORIZATION, authorization);
-        }
         let to = Destination { url: &token_endpoint, network: &grant.network };
-        let answer = exchange::send(post, to).await?;
+        let answer = self.post(to, wire::content_type(grant.body), credentials.header, body).await?;
         let now = self.clock.now();
-        let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret };
+        let sent = client_auth::Sent { client_id: &grant.client_id, secret: &request.secret, token: None };
         quotas
             .extend(quota::quotas(&answer.headers, now).into_iter().filter(|quota| !sent.is_in(&quota.name)));
         match wire::read(&answer, to.server(), sent) {
@@ -94,12 +91,34 @@ impl HttpIssuer {
         }
     }
 
+    /// Sends a body and reads the answer.
+    async fn post(
+        &self,
+        to: Destination<'_>,
+        content_type: &'static str,
+        authorization: Option<HeaderValue>,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Answer, IssueError> {
+        let client = self.clients.get(to.network, to.url.scheme() == "http").await?;
+        let mut post = client
+            .post(to.url.clone())
+            .header(CONTENT_TYPE, content_type)
+            .header(ACCEPT, "application/json")
+            // Zeroed once it is sent.
+            .body(Bytes::from_owner(body));
+        if let Some(authorization) = authorization {
+            post = post.header(AUTHORIZATION, authorization);
+        }
+        exchange::send(post, to).await
+    }
+
     /// Where to ask, and how to authenticate there.
     async fn endpoint(&self, grant: &ClientCredentials) -> Result<Metadata, IssueError> {
         let found = match &grant.token_endpoint {
             // The configuration has it that client_auth is there, too.
             TokenEndpoint::Known(url) => {
-                Metadata { token_endpoint: url.clone(), client_auth: ClientAuth::Basic }
+                let revocation = Revocation::Nowhere;
+                Metadata { token_endpoint: url.clone(), client_auth: ClientAuth::Basic, revocation }
             }
             TokenEndpoint::Discovered { issuer } => {
                 let now = self.clock.now();
@@ -117,5 +136,9 @@ impl Issuer for HttpIssuer {
             let outcome = self.request(request, &mut quotas).await;
             Reply { outcome, quotas }
         })
+    }
+
+    fn revoke(&self, request: RevokeRequest) -> BoxFuture<'_, Result<(), IssueError>> {
+        Box::pin(self.revocation(request))
     }
 }

@@ -48,12 +48,15 @@ pub fn encode(parameters: &Parameters<'_>, body: Body) -> Zeroizing<Vec<u8>> {
             let _ = serde_json::to_writer(&mut *bytes, parameters);
             bytes
         }
-        Body::Form => {
-            let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
-            form.extend_pairs(parameters.pairs());
-            Zeroizing::new(form.finish().into_bytes())
-        }
+        Body::Form => form(room, parameters.pairs()),
     }
+}
+
+/// Pairs as a form. `room` is what they need at most.
+pub fn form<'a>(room: usize, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Zeroizing<Vec<u8>> {
+    let mut form = form_urlencoded::Serializer::new(String::with_capacity(room));
+    form.extend_pairs(pairs);
+    Zeroizing::new(form.finish().into_bytes())
 }
 
 /// A token response (RFC 6749 section 5.1). Unknown members are passed over, doubled ones are errors.
@@ -92,7 +95,7 @@ struct ForeignFailure<'a> {
 pub fn read(answer: &Answer, server: &str, sent: Sent<'_>) -> Result<Issued, IssueError> {
     let failure: Failure<'_> = serde_json::from_slice(&answer.body).unwrap_or_default();
     if !answer.status.is_success() || failure.error.is_some() {
-        return Err(refused(answer, server, &failure, sent));
+        return Err(refused(answer, server, &failure, sent, hint));
     }
     let success: Success<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
         // The parser's message can quote a value; its category and place cannot.
@@ -141,7 +144,16 @@ fn invalid(answer: &Answer, server: &str, sent: Sent<'_>, what: &str) -> IssueEr
     IssueError { http_status, ..IssueError::new(IssueErrorKind::Invalid, message) }
 }
 
-fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>) -> IssueError {
+/// What first to look at, by an answer's status and its `error`.
+pub type Hint = fn(StatusCode, Option<&str>) -> Option<&'static str>;
+
+/// Why an answer that is no success is none.
+pub fn refusal(answer: &Answer, server: &str, sent: Sent<'_>, hint: Hint) -> IssueError {
+    let failure: Failure<'_> = serde_json::from_slice(&answer.body).unwrap_or_default();
+    refused(answer, server, &failure, sent, hint)
+}
+
+fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>, hint: Hint) -> IssueError {
     let status = answer.status;
     let code = failure.error.as_deref().filter(|code| {
         (1..=MAX_ERROR).contains(&code.len())

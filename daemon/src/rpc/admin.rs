@@ -12,11 +12,14 @@ use usher_proto::{
     version::VERSION,
 };
 
-use super::{caller, convert, status};
+use super::{caller, convert, deadline, status};
 use crate::{
     access::Policy,
     config::Report,
-    token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
+    token::{
+        cache::Changes, error::TokenError, ports::BoxFuture, revocations::Pending, revoke::Forgotten,
+        service::Engine,
+    },
 };
 
 /// How long `status` waits for secrets that are slow to read.
@@ -87,14 +90,20 @@ impl AdminService for Admin {
         let now = self.engine.now();
         let secrets = slots.iter().map(|slot| Arc::clone(&slot.profile));
         let mut errors = self.engine.unreadable_secrets(secrets, SECRETS_PATIENCE).await;
-        let profiles = slots.iter().map(|slot| ProfileStatus {
-            tokens: slot.entries().iter().map(|entry| convert::entry(entry, now)).collect(),
-            quotas: slot.default_entry().standing.quotas(now).into_iter().map(convert::quota).collect(),
-            secret_error: errors
-                .remove(&slot.profile.name)
-                .map(|error| error.to_string())
-                .unwrap_or_default(),
-            ..convert::profile(&slot.profile, slot.default_entry().standing.clock_offset())
+        let profiles = slots.iter().map(|slot| {
+            let Pending { count, error } = self.engine.pending_revocations(&slot.profile.name);
+            let standing = &slot.default_entry().standing;
+            ProfileStatus {
+                tokens: slot.entries().iter().map(|entry| convert::entry(entry, now)).collect(),
+                quotas: standing.quotas(now).into_iter().map(convert::quota).collect(),
+                secret_error: errors
+                    .remove(&slot.profile.name)
+                    .map(|error| error.to_string())
+                    .unwrap_or_default(),
+                revocations_pending: u32::try_from(count).unwrap_or(u32::MAX),
+                revocation_error: error.unwrap_or_default(),
+                ..convert::profile(&slot.profile, standing.clock_offset())
+            }
         });
         let profiles = profiles.collect();
         let facts = self.control.facts();
@@ -126,12 +135,17 @@ impl AdminService for Admin {
 
     async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
         self.check(&request)?;
-        let profile = request.into_inner().profile;
+        let patience = deadline::patience(request.metadata());
+        let ForgetRequest { profile, revoke } = request.into_inner();
         if profile.is_empty() {
             return Err(Failure::new(ErrorReason::RequestInvalid, "name the profile to forget").into());
         }
-        let forgotten = self.engine.forget(&profile).map_err(|error| status::failure(&error))?;
-        Ok(Response::new(ForgetResponse { forgotten }))
+        let forgotten = if revoke {
+            self.engine.forget_and_revoke(&profile, patience).await
+        } else {
+            self.engine.forget(&profile).map(|count| Forgotten { count, ..Forgotten::default() })
+        };
+        Ok(Response::new(convert::forgotten(forgotten.map_err(|error| status::failure(&error))?)))
     }
 
     async fn stop(&self, request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

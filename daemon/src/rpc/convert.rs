@@ -6,8 +6,9 @@ use prost_types::Timestamp;
 use usher_proto::{
     error::ErrorReason,
     v1::{
-        GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, StoreStatus, TokenSource, TokenState,
-        TokenStatus, WatchTokenRequest, WatchTokenResponse, WatchTrouble, watch_token_response,
+        ForgetResponse, GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, Revocation, RevocationState,
+        StoreStatus, TokenSource, TokenState, TokenStatus, WatchTokenRequest, WatchTokenResponse,
+        WatchTrouble, watch_token_response,
     },
 };
 
@@ -23,6 +24,8 @@ use crate::{
         freshness::Freshness,
         ports::ArchiveState,
         quotas::KnownQuota,
+        revocations::Progress,
+        revoke::{self, Forgotten},
         service::{Answer, Source, TokenRequest},
         watch::Event,
     },
@@ -115,6 +118,8 @@ pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileS
         audiences: profile.audiences.iter().map(ToString::to_string).collect(),
         base_url: profile.base_url.as_ref().map(ToString::to_string).unwrap_or_default(),
         default_scopes: profile.default_scopes.iter().map(str::to_owned).collect(),
+        revocations_pending: 0,
+        revocation_error: String::new(),
     }
 }
 
@@ -127,6 +132,26 @@ pub fn store(state: ArchiveState, pending: usize) -> StoreStatus {
         degraded: state.trouble.unwrap_or_default(),
         pending: u32::try_from(pending).unwrap_or(u32::MAX),
     }
+}
+
+/// What has become of a profile's tokens.
+pub fn forgotten(forgotten: Forgotten) -> ForgetResponse {
+    ForgetResponse {
+        forgotten: forgotten.count,
+        revocations: forgotten.revocations.into_iter().map(revocation).collect(),
+        advice: forgotten.advice.unwrap_or_default(),
+    }
+}
+
+fn revocation(revocation: revoke::Revocation) -> Revocation {
+    let (state, message, retry_at) = match revocation.progress {
+        Progress::Revoked => (RevocationState::Revoked, String::new(), None),
+        Progress::Waiting => (RevocationState::Queued, "there is no answer yet".to_owned(), None),
+        Progress::Later { why, at } => (RevocationState::Queued, why, Some(timestamp(at.wall))),
+        Progress::NotPossible(why) => (RevocationState::NotPossible, why, None),
+        Progress::Failed(why) => (RevocationState::Failed, why, None),
+    };
+    Revocation { token_id: revocation.id.0, state: state.into(), message, retry_at }
 }
 
 /// A key of a profile.

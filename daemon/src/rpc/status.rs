@@ -77,7 +77,7 @@ pub fn issue_reason(error: &IssueError) -> ErrorReason {
         IssueErrorKind::Unreachable => ErrorReason::IdpUnreachable,
         IssueErrorKind::Unavailable => ErrorReason::IdpUnavailable,
         IssueErrorKind::Invalid => ErrorReason::IdpAnswerInvalid,
-        IssueErrorKind::Refused => ErrorReason::IdpRefused,
+        IssueErrorKind::Refused | IssueErrorKind::Unsupported => ErrorReason::IdpRefused,
     }
 }
 

@@ -156,7 +156,7 @@ fn is_down(error: &IssueError) -> bool {
     match error.kind {
         IssueErrorKind::Unreachable => true,
         IssueErrorKind::Unavailable => error.http_status.is_some_and(|status| status >= 500),
-        IssueErrorKind::Invalid | IssueErrorKind::Refused => false,
+        IssueErrorKind::Invalid | IssueErrorKind::Refused | IssueErrorKind::Unsupported => false,
     }
 }
 

@@ -369,12 +369,12 @@ impl Entry {
         }
     }
 
-    /// Drops the token, also one that is on its way. Budget and back-off stay. Whether there was one.
-    pub fn forget(&self) -> bool {
+    /// Drops the token, also one that is on its way. Budget and back-off stay. The one that there was.
+    pub fn forget(&self) -> Option<Arc<Token>> {
         let mut state = self.lock();
         state.generation += 1;
         self.changed();
-        state.token.take().is_some()
+        state.token.take()
     }
 
     /// Counts an answered call.

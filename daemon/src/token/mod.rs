@@ -10,6 +10,7 @@
 //! - [`circuit`]: an IdP that is down is asked by one at a time
 //! - [`watch`]: a key that somebody watches
 //! - [`keep`], [`unkept`], [`restore`]: what survives a restart
+//! - [`revoke`], [`revocations`]: tokens that are taken back, and those that wait for it
 //! - [`queue`]: how many requests one IdP gets at a time
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
@@ -39,6 +40,8 @@ pub mod ports;
 pub mod queue;
 pub mod quotas;
 pub mod restore;
+pub mod revocations;
+pub mod revoke;
 pub mod secrets;
 pub mod select;
 pub mod service;

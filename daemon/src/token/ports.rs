@@ -85,6 +85,20 @@ pub struct SecretError(pub String);
 pub trait Issuer: Send + Sync {
     /// Sends one token request, once, and answers within its own deadline.
     fn issue(&self, request: IssueRequest) -> BoxFuture<'_, Reply>;
+
+    /// Has one token revoked (RFC 7009): sends one request, once, and answers within its own deadline.
+    fn revoke(&self, request: RevokeRequest) -> BoxFuture<'_, Result<(), IssueError>>;
+}
+
+/// One token to be revoked.
+#[derive(Debug)]
+pub struct RevokeRequest {
+    /// Where and how to ask.
+    pub grant: ClientCredentials,
+    /// The client's secret.
+    pub secret: SecretString,
+    /// The access token.
+    pub token: SecretString,
 }
 
 /// One token request.
@@ -140,7 +154,7 @@ pub enum ExpiresIn {
     After(Duration),
 }
 
-/// Why a token request failed.
+/// Why a token request, or a revocation, failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct IssueError {
@@ -181,11 +195,13 @@ pub enum IssueErrorKind {
     Invalid,
     /// The answer was "no". Asking again does not help until something is changed.
     Refused,
+    /// The IdP does not offer this at all: there is no revocation endpoint, or it does not take such tokens.
+    Unsupported,
 }
 
 impl IssueErrorKind {
     /// Whether asking again, with nothing changed, may help.
     pub fn is_transient(self) -> bool {
-        self != Self::Refused
+        !matches!(self, Self::Refused | Self::Unsupported)
     }
 }

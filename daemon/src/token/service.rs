@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
-use tracing::info;
 use url::Url;
 
 use super::{
@@ -17,6 +16,7 @@ use super::{
     name::{Namer, SecretTag},
     ports::{Archive, Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
     queue::Queues,
+    revocations::Revocations,
     secrets,
     select::select,
     static_token,
@@ -112,6 +112,7 @@ pub(super) struct Shared {
     pub(super) agenda: Agenda,
     pub(super) circuits: Circuits,
     pub(super) unkept: Arc<Unkept>,
+    pub(super) revocations: Revocations,
     directory: ArcSwap<Directory>,
 }
 
@@ -126,6 +127,7 @@ impl Engine {
                 queues: Queues::default(),
                 agenda: Agenda::default(),
                 circuits: Circuits::default(),
+                revocations: Revocations::default(),
                 directory: ArcSwap::from_pointee(Directory::new(Arc::clone(&unkept))),
                 unkept,
             }),
@@ -148,11 +150,12 @@ impl Engine {
         self.shared.directory.load_full()
     }
 
-    /// How long the last of the tokens in the cache can still be used; nothing if there is none.
+    /// How long the last of the tokens in the cache can still be used, or revoked; nothing if there is none.
     pub fn tokens_last(&self) -> Duration {
         let (directory, now) = (self.shared.directory.load(), self.now());
         let entries = directory.iter().flat_map(|slot| slot.entries());
-        entries.map(|entry| entry.token_lasts(now)).max().unwrap_or_default()
+        let held = entries.map(|entry| entry.token_lasts(now)).max().unwrap_or_default();
+        held.max(self.shared.revocations.last(now))
     }
 
     /// The time as the engine sees it.
@@ -167,15 +170,6 @@ impl Engine {
         patience: Duration,
     ) -> BTreeMap<String, SecretError> {
         secrets::unreadable(&*self.shared.ports.secrets, profiles, patience).await
-    }
-
-    /// Drops the tokens of a profile. How many there were.
-    pub fn forget(&self, profile: &str) -> Result<u32, TokenError> {
-        let directory = self.shared.directory.load();
-        let (slot, _) = select(&directory, profile, "")?;
-        let forgotten = slot.entries().iter().filter(|entry| entry.forget()).count();
-        info!(profile = slot.profile.name, forgotten, "tokens forgotten");
-        Ok(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
 
     /// A token for a caller.

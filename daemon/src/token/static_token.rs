@@ -46,7 +46,7 @@ mod tests {
             (BasicEncoding::Base64, "Basic ZTJjN2E2ZDA6WFhYWA=="),
         ] {
             let api_token = SecretRef::Env("T".into());
-            let grant = StaticToken { account_id: "e2c7a6d0".into(), api_token, encoding };
+            let grant = StaticToken { account_id: "e2c7a6d0".into(), api_token, encoding, revoked_at: None };
             let token = token(&grant, "XXXX".into(), &namer).unwrap();
             assert_eq!(token.authorization.expose_secret(), header);
             assert_eq!(token.access_token.expose_secret(), "XXXX");

@@ -29,7 +29,7 @@ fn usherd_tells_its_version_with_every_answer() {
     calling(&world.usherd, async |connection| {
         let (mut tokens, mut admin) = (connection.tokens(), connection.admin());
         let told = |metadata| version::of_peer(metadata).map(str::to_owned);
-        let unknown = || ForgetRequest { profile: "nope".into() };
+        let unknown = || ForgetRequest { profile: "nope".into(), revoke: false };
         for (what, version) in [
             ("token", told(tokens.get_token(ask("frontdoor")).await.unwrap().metadata())),
             ("no token", told(tokens.get_token(ask("nope")).await.unwrap_err().metadata())),

@@ -22,11 +22,14 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use self::rules::{Granted, Rules};
 pub use self::{
     gate::Gate,
     reply::Reply,
     rules::{Audience, BodyFormat},
+};
+use self::{
+    revocation::Revocations,
+    rules::{Granted, Rules},
 };
 use crate::{
     ca::{Ca, Identity},
@@ -37,6 +40,7 @@ use crate::{
 
 mod gate;
 mod reply;
+mod revocation;
 mod rules;
 mod send;
 #[cfg(test)]
@@ -44,6 +48,9 @@ mod tests;
 
 /// The token endpoint's path unless a test wants another: Auth0's, as the guide has it.
 const TOKEN_PATH: &str = "/oauth/token";
+
+/// The revocation endpoint's path.
+const REVOCATION_PATH: &str = "/oauth/revoke";
 
 /// How the IdP is to be, before it starts.
 #[derive(Debug)]
@@ -71,6 +78,7 @@ struct State {
     default: Mutex<Reply>,
     expires_in: Value,
     issued: Issued,
+    revocations: Mutex<Revocations>,
     pages: Mutex<BTreeMap<String, Reply>>,
 }
 
@@ -160,6 +168,7 @@ impl Builder {
             default: Mutex::new(Reply::token()),
             expires_in: self.expires_in,
             issued: Issued::default(),
+            revocations: Mutex::default(),
             pages: Mutex::default(),
         });
         let answering = Arc::clone(&state);
@@ -195,6 +204,26 @@ impl FakeIdp {
     /// `https://127.0.0.1:PORT/oauth/token`.
     pub fn token_url(&self) -> String {
         format!("{}{}", self.server.base_url(), self.path)
+    }
+
+    /// Where it revokes tokens (RFC 7009).
+    pub fn revocation_url(&self) -> String {
+        format!("{}{REVOCATION_PATH}", self.server.base_url())
+    }
+
+    /// Answers the next revocation that keeps to the rules with `reply`, and revokes nothing.
+    pub fn push_revocation(&self, reply: Reply) {
+        lock(&self.state.revocations).script.push_back(reply);
+    }
+
+    /// Every token that has been revoked, in order.
+    pub fn revoked(&self) -> Vec<String> {
+        lock(&self.state.revocations).revoked.clone()
+    }
+
+    /// How many requests came to the revocation endpoint, good or bad.
+    pub fn revocations(&self) -> usize {
+        self.requests().iter().filter(|request| request.route() == REVOCATION_PATH).count()
     }
 
     /// `127.0.0.1:PORT`: what a preset's `idp` takes.
@@ -285,6 +314,9 @@ impl State {
             && let Some(page) = lock(&self.pages).get(request.route())
         {
             return page.clone();
+        }
+        if request.route() == REVOCATION_PATH {
+            return lock(&self.revocations).answer(request, &lock(&self.rules));
         }
         let granted = match lock(&self.rules).check(request) {
             Ok(granted) => granted,

@@ -78,6 +78,16 @@ impl OidcProvider {
         &self.basic_secret
     }
 
+    /// Whether it says that a token of the client that has `client_secret_post` is good (RFC 7662).
+    pub fn is_active(&self, ca: &Ca, token: &str) -> bool {
+        let (id, secret) = (self.client_id(), encoded(self.client_secret()));
+        let body = format!("token={token}&client_id={id}&client_secret={secret}");
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        let url = format!("{}/token/introspection", self.issuer());
+        let answer = client::post(ca, &url, &headers, body.as_bytes()).expect("an answer").json();
+        answer["active"].as_bool().unwrap_or_else(|| panic!("no introspection: {answer}"))
+    }
+
     /// How many token requests came.
     pub fn token_requests(&self, ca: &Ca) -> u64 {
         self.node.count(ca, "token_requests")
@@ -144,6 +154,11 @@ fn hard_secret() -> String {
     format!("s3cr3t with space+%&={}", canary("SECRET"))
 }
 
+/// A secret as it stands in a form.
+fn encoded(secret: &str) -> String {
+    secret.replace('%', "%25").replace('+', "%2B").replace('&', "%26").replace('=', "%3D").replace(' ', "+")
+}
+
 /// What starts a fixture's server.
 fn command(ca: &Ca, fixture: &str, package: &str) -> Command {
     let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(fixture);
@@ -194,15 +209,6 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn encoded(secret: &str) -> String {
-        secret
-            .replace('%', "%25")
-            .replace('+', "%2B")
-            .replace('&', "%26")
-            .replace('=', "%3D")
-            .replace(' ', "+")
-    }
 
     fn ask(ca: &Ca, url: &str, id: &str, secret: &str) -> Value {
         let body = format!(

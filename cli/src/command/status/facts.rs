@@ -49,6 +49,8 @@ struct Profile<'a> {
     allows_loopback_http: bool,
     secret_source: Option<&'a str>,
     secret_error: Option<&'a str>,
+    revocations_pending: u32,
+    revocation_error: Option<&'a str>,
     tokens: Vec<Token<'a>>,
     quotas: Vec<Bucket<'a>>,
 }
@@ -128,6 +130,8 @@ impl<'a> Profile<'a> {
             allows_loopback_http: profile.allows_loopback_http,
             secret_source: some(&profile.secret_source),
             secret_error: some(&profile.secret_error),
+            revocations_pending: profile.revocations_pending,
+            revocation_error: some(&profile.revocation_error),
             tokens: profile.tokens.iter().map(|token| Token::of(token, now)).collect(),
             quotas: profile.quotas.iter().map(|quota| Bucket::of(quota, now)).collect(),
         }

@@ -68,6 +68,8 @@ fn answer() -> StatusResponse {
         grant: "client_credentials".into(),
         secret_error: "/run/secrets/x: no such file".into(),
         allows_loopback_http: true,
+        revocations_pending: 2,
+        revocation_error: "the IdP idp.example answered 503".into(),
         ..Default::default()
     };
     StatusResponse {
@@ -99,6 +101,7 @@ frontdoor  IdP's requests         3         -
 broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in 28s (1764000028)
 automation: hands out the long-lived account token itself; exchange it for a short-lived one if your IdP can: see the README
 locked: the secret cannot be read: /run/secrets/x: no such file
+locked: 2 tokens that were forgotten wait to be revoked; the last try failed: the IdP idp.example answered 503
 locked: may speak http, unencrypted, to this machine (allow_loopback_http)
 ";
     assert_eq!(human::render(&answer(), NOW, None), expected);
@@ -150,6 +153,8 @@ broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in
 automation: hands out the long-lived account token itself; exchange it for a
   short-lived one if your IdP can: see the README
 locked: the secret cannot be read: /run/secrets/x: no such file
+locked: 2 tokens that were forgotten wait to be revoked; the last try failed:
+  the IdP idp.example answered 503
 locked: may speak http, unencrypted, to this machine (allow_loopback_http)
 "
     );
@@ -237,5 +242,8 @@ fn programs_see_everything() {
     assert_eq!(token["last_error_reason"], "IDP_UNREACHABLE");
     assert_eq!(token["retry_in"], 28);
     assert_eq!(value["profiles"][2]["long_lived"], true);
+    assert_eq!(value["profiles"][0]["revocation_error"], serde_json::Value::Null);
+    assert_eq!(value["profiles"][3]["revocations_pending"], 2);
+    assert_eq!(value["profiles"][3]["revocation_error"], "the IdP idp.example answered 503");
     assert_eq!(value["profiles"][3]["secret_error"], "/run/secrets/x: no such file");
 }

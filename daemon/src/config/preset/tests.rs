@@ -8,7 +8,7 @@ use std::path::Path;
 use super::*;
 use crate::{
     config::{self, Context},
-    domain::profile::{Network, Profile, Profiles},
+    domain::profile::{Grant, Network, Profile, Profiles},
 };
 
 fn check(text: &str) -> Result<Profiles, String> {
@@ -233,4 +233,33 @@ fn an_issuer_in_place_of_what_a_preset_knows() {
     let report = check(&example("oidc", &[token_url, ("issuer", None)])).unwrap_err();
     assert!(report.contains("client_auth: can be discovered only where issuer is given"), "{report}");
     assert!(report.contains("issuer: is missing: the issuer's URL"), "{report}");
+}
+
+/// Where the profile's tokens are revoked.
+fn revocation_url(text: &str) -> Option<String> {
+    let Grant::ClientCredentials(grant) = profile(text).grant else { panic!("a static one: {text}") };
+    grant.revocation_url.map(String::from)
+}
+
+#[test]
+fn a_preset_knows_where_its_server_revokes() {
+    for (preset, expected) in [
+        ("keycloak", "https://keycloak.example.com/realms/demo/protocol/openid-connect/revoke"),
+        ("okta", "https://acme.okta.com/oauth2/default/v1/revoke"),
+        ("pingfederate", "https://www.example.com:9031/as/revoke_token.oauth2"),
+        ("zitadel", "https://acme-1a2b3c.zitadel.cloud/oauth/v2/revoke"),
+    ] {
+        assert_eq!(revocation_url(&example(preset, &[])).as_deref(), Some(expected));
+        // What is asked for tokens in its place may be another server, which must not be shown one's tokens.
+        let elsewhere = ("token_url", Some("\"https://idp.example.com/t\""));
+        assert_eq!(revocation_url(&example(preset, &[elsewhere])), None);
+        let own = ("revocation_url", Some("\"https://idp.example.com/r\""));
+        let expected = Some("https://idp.example.com/r");
+        assert_eq!(revocation_url(&example(preset, &[own])).as_deref(), expected);
+        assert_eq!(revocation_url(&example(preset, &[elsewhere, own])).as_deref(), expected);
+    }
+    // Those whose endpoint takes no access tokens of this grant, or that have none.
+    for preset in ["auth0", "cognito", "entra", "netfoundry", "netfoundry-auth0", "pingone"] {
+        assert_eq!(revocation_url(&example(preset, &[])), None);
+    }
 }

@@ -13,7 +13,7 @@ fn answer(status: u16, body: &[u8]) -> Result<Issued, IssueError> {
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
     let status = StatusCode::from_u16(status).unwrap();
     let answer = Answer { status, headers, body: body.to_vec().into() };
-    read(&answer, "idp.example", Sent { client_id: "id", secret: &SECRET.into() })
+    read(&answer, "idp.example", Sent { client_id: "id", secret: &SECRET.into(), token: None })
 }
 
 fn parameters(audience: Option<&'static str>, scope: Option<&str>) -> Parameters<'static> {

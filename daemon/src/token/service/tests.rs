@@ -6,6 +6,7 @@ mod failures;
 mod keep;
 mod quota;
 mod reload;
+mod revoke;
 mod sharing;
 mod time;
 mod watch;

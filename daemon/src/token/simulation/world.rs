@@ -19,7 +19,7 @@ use crate::{
     },
     token::ports::{
         BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer, Jitter, Reply,
-        SecretError, Secrets,
+        RevokeRequest, SecretError, Secrets,
     },
 };
 
@@ -271,6 +271,10 @@ impl Issuer for SimIdp {
             };
             outcome.into()
         })
+    }
+
+    fn revoke(&self, _: RevokeRequest) -> BoxFuture<'_, Result<(), IssueError>> {
+        Box::pin(async { Err(IssueError::new(IssueErrorKind::Unsupported, "no schedule revokes")) })
     }
 }
 

@@ -162,7 +162,7 @@ async fn forget(soak: &Soak) {
         }
         if let Some(connection) = connect(soak, "forget").await {
             let mut admin = connection.admin();
-            let request = ForgetRequest { profile: name.to_owned() };
+            let request = ForgetRequest { profile: name.to_owned(), revoke: false };
             call(soak, "forget", async { admin.forget(request).await }, drop).await;
         }
         tokio::time::sleep(Duration::from_millis(1300)).await;

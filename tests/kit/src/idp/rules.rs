@@ -89,7 +89,11 @@ impl Rules {
         Ok(Granted { scope: get("scope").map(str::to_owned) })
     }
 
-    fn authenticate(&self, request: &Recorded, params: &BTreeMap<String, String>) -> Result<(), Reply> {
+    pub(super) fn authenticate(
+        &self,
+        request: &Recorded,
+        params: &BTreeMap<String, String>,
+    ) -> Result<(), Reply> {
         let refused = || {
             let reply = Reply::oauth_error(401, "invalid_client", "client authentication failed");
             if self.basic_auth { reply.header("WWW-Authenticate", "Basic realm=\"idp\"") } else { reply }

@@ -34,6 +34,9 @@ pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
         }
         text.push('\n');
     }
+    if profile.revocations_pending > 0 {
+        text.push_str(&unrevoked(profile));
+    }
     if let Some(offset) = profile.clock_offset_seconds.filter(|offset| offset.unsigned_abs() > 60) {
         let by = human(Duration::from_secs(offset.unsigned_abs()));
         let way = if offset > 0 { "ahead of" } else { "behind" };
@@ -53,6 +56,19 @@ pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
         let _ = writeln!(text, "{name}: may speak http, unencrypted, to this machine (allow_loopback_http)");
     }
     text
+}
+
+/// The tokens that are gone here and not yet at the IdP.
+fn unrevoked(profile: &ProfileStatus) -> String {
+    let tokens = match profile.revocations_pending {
+        1 => "1 token that was forgotten waits".to_owned(),
+        many => format!("{many} tokens that were forgotten wait"),
+    };
+    let why = match profile.revocation_error.trim_end() {
+        "" => String::new(),
+        error => format!("; the last try failed: {error}"),
+    };
+    format!("{}: {tokens} to be revoked{why}\n", profile.name)
 }
 
 /// What keeps a token from being fetched.

@@ -36,13 +36,18 @@ No vendor's live service was asked. What was tested:
   own bytes are in the test.
 - *real server*: an integration test gets tokens from a server that others wrote.
 
+*revokes*: `usher forget P --revoke` finds the server's endpoint (RFC 7009) by itself. Where it does not, a profile can
+name one with `revocation_url`; what is known of a vendor's is said below.
+
 These also ask a fake IdP over TLS that takes nothing but the documented method, path, Content-Type and way to
 authenticate: ";
 
 fn page() -> String {
     let wire = WIRE.map(|name| format!("`{name}`")).join(", ");
     let mut page = format!("{HEAD}{wire}.\n\n");
-    page.push_str("| preset | for | it needs | request | real server |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "| preset | for | it needs | revokes | request | real server |\n|---|---|---|---|---|---|\n",
+    );
     for preset in all() {
         let name = preset.name;
         let servers: Vec<_> = REAL.iter().filter(|real| real.0 == name).map(|real| real.1).collect();
@@ -53,7 +58,8 @@ fn page() -> String {
             None => "RFC 6749's, by what the metadata say",
         };
         let needs = needs(preset).join(", ");
-        writeln!(page, "| [`{name}`](#{name}) | {} | {needs} | {request} | {servers} |", preset.summary)
+        let (summary, revokes) = (&preset.summary, revokes(preset));
+        writeln!(page, "| [`{name}`](#{name}) | {summary} | {needs} | {revokes} | {request} | {servers} |")
             .unwrap();
     }
     for preset in all() {
@@ -75,6 +81,20 @@ fn needs(preset: &Preset) -> Vec<String> {
     needs
 }
 
+/// Whether usher can have a token of it revoked.
+fn revokes(preset: &Preset) -> &'static str {
+    let is = |key: &str, value: &str| preset.strings.get(key).is_some_and(|said| said == value);
+    if preset.strings.contains_key("revocation_url") {
+        "yes"
+    } else if is("client_auth", "discovered") {
+        "where its metadata say"
+    } else if preset.revoked_at.is_some() {
+        "its owner does"
+    } else {
+        "no"
+    }
+}
+
 fn section(page: &mut String, preset: &Preset) {
     write!(
         page,
@@ -86,6 +106,9 @@ fn section(page: &mut String, preset: &Preset) {
     .unwrap();
     for quirk in &preset.quirks {
         writeln!(page, "- {quirk}").unwrap();
+    }
+    if let Some(place) = &preset.revoked_at {
+        writeln!(page, "- Its tokens are revoked in {place}.").unwrap();
     }
     if !preset.variables.is_empty() {
         page.push_str("\n| key | meaning | default |\n|---|---|---|\n");

@@ -32,11 +32,12 @@ fn request(profile: &Profile, secret: &str, found: Option<(&str, ClientAuth)>) -
         audience: profile.audience.clone(),
     };
     let mut parameters = client_credentials::parameters(&request);
-    let authorization = client_auth::authenticate(&request.grant, method, &request.secret, &mut parameters);
+    let credentials = client_auth::authenticate(&request.grant, method, &request.secret);
+    (parameters.client_id, parameters.client_secret) = credentials.parameters.unzip();
     Request {
         url: Url::into(url),
         content_type: wire::content_type(grant.body),
-        authorization: authorization.map(|header| header.to_str().unwrap().to_owned()),
+        authorization: credentials.header.map(|header| header.to_str().unwrap().to_owned()),
         body: String::from_utf8(wire::encode(&parameters, grant.body).to_vec()).unwrap(),
     }
 }

@@ -31,7 +31,7 @@ use crate::{
         name::Namer,
         ports::{
             Archive, BoxFuture, Clock, ExpiresIn, IssueError, IssueErrorKind, IssueRequest, Issued, Issuer,
-            Jitter, Reply, SecretError, Secrets,
+            Jitter, Reply, RevokeRequest, SecretError, Secrets,
         },
         service::{Answer, Engine, Ports, TokenRequest},
     },
@@ -62,6 +62,9 @@ impl World {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             arrived: AtomicUsize::new(0),
             panic: AtomicBool::new(false),
+            revoked: Mutex::default(),
+            revocations: Mutex::default(),
+            revocation_gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
         let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned()))));
         let engine = engine(&clock, &idp, &secrets, None);
@@ -175,7 +178,7 @@ pub(super) fn profile(name: &str) -> Profile {
     }
 }
 
-pub(super) fn grant() -> ClientCredentials {
+pub(in crate::token) fn grant() -> ClientCredentials {
     ClientCredentials {
         token_endpoint: TokenEndpoint::Known("https://idp.example/token".parse().unwrap()),
         client_id: "id".to_owned(),
@@ -187,6 +190,7 @@ pub(super) fn grant() -> ClientCredentials {
         network: Network::default(),
         default_lifetime: Duration::from_secs(60),
         max_token_requests: None,
+        revocation_url: None,
     }
 }
 
@@ -252,6 +256,11 @@ pub(super) struct FakeIdp {
     gate: Semaphore,
     arrived: AtomicUsize,
     pub(super) panic: AtomicBool,
+    /// The tokens that were to be revoked, in order, each with the client's secret.
+    pub(super) revoked: Mutex<Vec<(String, String)>>,
+    /// What is answered to the next ones; then it is done.
+    pub(super) revocations: Mutex<VecDeque<IssueError>>,
+    revocation_gate: Semaphore,
 }
 
 impl FakeIdp {
@@ -262,6 +271,20 @@ impl FakeIdp {
 
     pub(super) fn open(&self) {
         self.gate.add_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// From now on no revocation is answered.
+    pub(super) fn hold_revocations(&self) {
+        self.revocation_gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(super) fn revocation_fails(&self, error: IssueError) {
+        self.revocations.lock().unwrap().push_back(error);
+    }
+
+    /// The tokens that were to be revoked, in order.
+    pub(super) fn revoked(&self) -> Vec<String> {
+        self.revoked.lock().unwrap().iter().map(|(token, _)| token.clone()).collect()
     }
 
     pub(super) fn next(&self, answer: impl Into<Reply>) {
@@ -294,6 +317,16 @@ impl Issuer for FakeIdp {
                 })
                 .into()
             })
+        })
+    }
+
+    fn revoke(&self, request: RevokeRequest) -> BoxFuture<'_, Result<(), IssueError>> {
+        Box::pin(async move {
+            let [token, secret] = [&request.token, &request.secret].map(|it| it.expose_secret().to_owned());
+            self.revoked.lock().unwrap().push((token, secret));
+            drop(self.revocation_gate.acquire().await.unwrap());
+            assert!(!self.panic.swap(false, Ordering::SeqCst), "told to panic");
+            self.revocations.lock().unwrap().pop_front().map_or(Ok(()), Err)
         })
     }
 }

@@ -1,0 +1,220 @@
+//! Tokens that are taken back: dropped here at once, and revoked at the IdP behind everybody's back.
+
+use std::{future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt as _,
+    stream::{FuturesUnordered, StreamExt as _},
+};
+use tokio::{sync::watch, time};
+use tracing::{debug, info, warn};
+
+use super::{
+    circuit::Way,
+    error::TokenError,
+    ports::{IssueError, IssueErrorKind, RevokeRequest},
+    revocations::{Attempt, Item, Pending, Progress},
+    select::select,
+    service::{Engine, Shared},
+};
+use crate::domain::{
+    profile::{ClientCredentials, Grant, Profile},
+    token::{Token, TokenId},
+};
+
+/// The longest that a caller waits for what becomes of its revocations. They go on all the same.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After how long a turn at a crowded IdP may be had.
+const CROWDED_RETRY: Duration = Duration::from_secs(1);
+
+/// What has become of a profile's tokens.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// How many have been dropped here.
+    pub count: u32,
+    /// How far it has come with those that were still valid.
+    pub revocations: Vec<Revocation>,
+    /// Where its owner revokes what usher cannot.
+    pub advice: Option<String>,
+}
+
+/// How far it has come with one token.
+#[derive(Debug)]
+pub struct Revocation {
+    /// The token.
+    pub id: TokenId,
+    /// How far.
+    pub progress: Progress,
+}
+
+impl Engine {
+    /// Drops the tokens of a profile. How many there were.
+    pub fn forget(&self, profile: &str) -> Result<u32, TokenError> {
+        self.drop_tokens(profile).map(|(_, tokens)| count(&tokens))
+    }
+
+    /// Drops the tokens of a profile at once, and has those that are still valid revoked. Answers when that
+    /// has been tried, and within `patience`.
+    pub async fn forget_and_revoke(
+        &self,
+        profile: &str,
+        patience: Duration,
+    ) -> Result<Forgotten, TokenError> {
+        let (profile, tokens) = self.drop_tokens(profile)?;
+        let grant = match &profile.grant {
+            Grant::ClientCredentials(grant) => grant,
+            Grant::Static(grant) => {
+                let place = grant.revoked_at.as_deref().unwrap_or("the service that issued it");
+                let advice = format!(
+                    "usher cannot revoke the long-lived token of {}: revoke it in {place}",
+                    profile.name
+                );
+                return Ok(Forgotten { advice: Some(advice), ..Forgotten::default() });
+            }
+        };
+        let deadline = time::Instant::now() + patience.min(PATIENCE);
+        let count = count(&tokens);
+        let queued: Vec<_> =
+            tokens.iter().filter_map(|token| self.revoke(&profile.name, grant, token)).collect();
+        let mut revocations = Vec::with_capacity(queued.len());
+        for (id, mut progress) in queued {
+            let tried = progress.wait_for(|progress| *progress != Progress::Waiting);
+            drop(time::timeout_at(deadline, tried).await);
+            revocations.push(Revocation { id, progress: progress.borrow().clone() });
+        }
+        Ok(Forgotten { count, revocations, advice: None })
+    }
+
+    fn drop_tokens(&self, profile: &str) -> Result<(Arc<Profile>, Vec<Arc<Token>>), TokenError> {
+        let directory = self.directory();
+        let (slot, _) = select(&directory, profile, "")?;
+        let tokens: Vec<_> = slot.entries().iter().filter_map(|entry| entry.forget()).collect();
+        info!(profile = slot.profile.name, forgotten = tokens.len(), "tokens forgotten");
+        Ok((Arc::clone(&slot.profile), tokens))
+    }
+
+    /// Has a token revoked that nobody gets any more; tells how far it has come with it. None: it is no longer
+    /// valid.
+    fn revoke(
+        &self,
+        profile: &str,
+        grant: &ClientCredentials,
+        token: &Token,
+    ) -> Option<(TokenId, watch::Receiver<Progress>)> {
+        let expires_at = token.lifetime?.expires_at;
+        if expires_at.reached(self.now()) {
+            return None;
+        }
+        let id = token.id.clone();
+        if !grant.may_revoke() {
+            let idp = grant.token_endpoint.configured().authority();
+            let message = format!(
+                "no revocation endpoint is known for the IdP {idp}; if it has one, write revocation_url"
+            );
+            return Some((id, watch::channel(Progress::NotPossible(message)).1));
+        }
+        let item = Item {
+            profile: profile.to_owned(),
+            grant: Arc::new(grant.clone()),
+            token: token.access_token.clone(),
+            id: id.clone(),
+            expires_at,
+        };
+        let (progress, given_up) = self.shared.revocations.add(item, self.now());
+        if let Some(token_id) = given_up {
+            warn!(%token_id, "too many tokens wait to be revoked: the one that expires first is given up");
+        }
+        Some((id, progress))
+    }
+
+    /// Revokes what is to be revoked, for ever.
+    pub async fn revoke_queued(self) {
+        let revocations = &self.shared.revocations;
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            let (due, expired) = revocations.due(self.now());
+            for token_id in expired {
+                warn!(%token_id, "token not revoked: it has expired before it could be");
+            }
+            attempts.extend(due.into_iter().map(|attempt| self.attempt(attempt)));
+            let next = async {
+                match revocations.next() {
+                    Some(at) => self.shared.ports.clock.sleep_until(at).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(()) = attempts.next() => {}
+                () = revocations.added() => {}
+                () = next => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, attempt: Attempt) {
+        let Shared { ports, revocations, .. } = &*self.shared;
+        let Item { profile, id, .. } = attempt.item();
+        // A fault of ours with one token must not be the end of all others.
+        let sent = AssertUnwindSafe(self.send(attempt.item())).catch_unwind().await;
+        let fault = || IssueError::new(IssueErrorKind::Invalid, "a fault of usherd; its log says more");
+        let Err(error) = sent.unwrap_or_else(|_| Err(fault())) else {
+            info!(profile, token_id = %id, "token revoked");
+            return revocations.ended(&attempt, Progress::Revoked);
+        };
+        let ended = match error.kind {
+            IssueErrorKind::Unsupported => Progress::NotPossible(error.message),
+            // Nothing of it changes by itself. What a client is refused for may be mended.
+            IssueErrorKind::Refused if !error.refuses_client() => Progress::Failed(error.message),
+            _ => {
+                let now = self.now();
+                let at = revocations.failed(&attempt, &error, now, ports.jitter.unit());
+                warn!(profile, token_id = %id, %error, retry_in = ?at.after(now), "token not revoked yet");
+                return;
+            }
+        };
+        warn!(profile, token_id = %id, ?ended, "token not revoked");
+        revocations.ended(&attempt, ended);
+    }
+
+    async fn send(&self, item: &Item) -> Result<(), IssueError> {
+        let Shared { ports, revocations, .. } = &*self.shared;
+        let grant = &item.grant;
+        let unavailable = |message: String| IssueError::new(IssueErrorKind::Unavailable, message);
+        let secret = ports.secrets.resolve(&grant.client_secret).await;
+        let secret = secret.map_err(|error| unavailable(format!("the secret cannot be read: {error}")))?;
+        let idp = grant.revocation_url.as_ref().unwrap_or_else(|| grant.token_endpoint.configured());
+        let _turn = revocations.queues.turn(idp).await.map_err(|crowded| IssueError {
+            retry_after: Some(CROWDED_RETRY),
+            ..unavailable(crowded.to_string())
+        })?;
+        let way = Way::new(idp, &grant.network);
+        let passage = revocations.circuits.permit(&way, || self.now()).await;
+        let passage = passage.map_err(|(error, wait)| IssueError { retry_after: Some(wait), ..error })?;
+        debug!(profile = item.profile, token_id = %item.id, "revocation");
+        let request =
+            RevokeRequest { grant: ClientCredentials::clone(grant), secret, token: item.token.clone() };
+        let answer = ports.issuer.revoke(request).await;
+        match &answer {
+            Ok(()) => passage.answered(),
+            Err(error) => drop(passage.failed(error, self.now(), ports.jitter.unit())),
+        }
+        answer
+    }
+
+    /// What waits to be revoked of a profile.
+    pub fn pending_revocations(&self, profile: &str) -> Pending {
+        self.shared.revocations.pending(profile)
+    }
+
+    /// Tells how many tokens stay valid because usherd ends.
+    pub fn tell_unrevoked(&self) {
+        let pending = self.shared.revocations.count();
+        if pending > 0 {
+            warn!(pending, "tokens that were to be revoked stay valid until they expire");
+        }
+    }
+}
+
+fn count(tokens: &[Arc<Token>]) -> u32 {
+    u32::try_from(tokens.len()).unwrap_or(u32::MAX)
+}
