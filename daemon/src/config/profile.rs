@@ -1,6 +1,6 @@
 //! A `[profile.NAME]` table into a [`Profile`].
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use ::url::Url;
 
@@ -30,6 +30,8 @@ const OWN_PARAMETERS: [&str; 6] =
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The most requests that a limit can count: each costs memory.
 const MAX_REQUESTS: u32 = 10_000;
+/// For how long a token may go unused before it is revoked: less would revoke what is in use.
+const UNUSED: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 60 * 60);
 
 #[derive(Clone, Copy)]
 enum GrantName {
@@ -151,6 +153,7 @@ fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) 
     let default_lifetime = section.string("default_lifetime").map(|text| lifetime(section, &text));
     let max_token_requests = section.string("max_token_requests").map(|text| request_limit(section, &text));
     let revocation_url = revocation_url(section, loopback);
+    let revoke_unused_after = section.string("revoke_unused_after").map(|text| unused(section, &text));
     Some(Grant::ClientCredentials(Box::new(ClientCredentials {
         token_endpoint: token_endpoint?,
         client_id: client_id?,
@@ -163,6 +166,7 @@ fn client_credentials(section: &Section<'_>, context: &Context, loopback: bool) 
         default_lifetime: transpose(default_lifetime)?.unwrap_or(DEFAULT_LIFETIME),
         max_token_requests: transpose(max_token_requests)?,
         revocation_url: transpose(revocation_url)?,
+        revoke_unused_after: transpose(revoke_unused_after)?,
     })))
 }
 
@@ -326,6 +330,15 @@ fn lifetime(section: &Section<'_>, text: &str) -> Option<Duration> {
         Ok(span) if !span.is_zero() && span <= MAX_LIFETIME => return Some(span),
         Ok(_) => section.problem("default_lifetime", "must be more than nothing and at most 24h"),
         Err(_) => section.problem("default_lifetime", "is no duration; write one such as \"10m\""),
+    }
+    None
+}
+
+fn unused(section: &Section<'_>, text: &str) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(span) if UNUSED.contains(&span) => return Some(span),
+        Ok(_) => section.problem("revoke_unused_after", "must be at least 1m and at most 366d"),
+        Err(_) => section.problem("revoke_unused_after", "is no duration; write one such as \"30m\""),
     }
     None
 }

@@ -86,6 +86,7 @@ fn the_profile_wins_over_its_preset() {
         base_url = "https://api.example.com/v1"
         max_token_requests = "10/8h"
         default_lifetime = "5m"
+        revoke_unused_after = "30m"
         ca_file = "ca.pem"
         [profile.b]
         preset = "netfoundry-api-token"
@@ -101,6 +102,7 @@ fn the_profile_wins_over_its_preset() {
     assert_eq!(grant.client_secret, SecretRef::Env("SECRET".into()));
     assert_eq!(grant.network.ca_file.as_deref(), Some(Path::new("/etc/usher/ca.pem")));
     assert_eq!(grant.default_lifetime, Duration::from_secs(300));
+    assert_eq!(grant.revoke_unused_after, Some(Duration::from_secs(1800)));
     let limit = grant.max_token_requests.unwrap();
     assert_eq!((limit.requests, limit.window), (10, Duration::from_secs(8 * 3600)));
     assert_eq!(profile.default_scopes.to_string(), "b");
@@ -173,6 +175,9 @@ fn what_cannot_be_safe_is_refused() {
         ),
         ("token_url = \"https://i.example/t\"\nmax_token_requests = \"0/1h\"", "is no limit"),
         ("token_url = \"https://i.example/t\"\ndefault_lifetime = \"25h\"", "at most 24h"),
+        ("token_url = \"https://i.example/t\"\nrevoke_unused_after = \"59s\"", "must be at least 1m"),
+        ("token_url = \"https://i.example/t\"\nrevoke_unused_after = \"366d 1s\"", "at most 366d"),
+        ("token_url = \"https://i.example/t\"\nrevoke_unused_after = \"soon\"", "such as \"30m\""),
         (
             "token_url = \"https://i.example/t\"\nrevocation_url = \"http://i.example/r\"",
             "line 5: profile.a.revocation_url: may be http only for a loopback",
@@ -181,6 +186,7 @@ fn what_cannot_be_safe_is_refused() {
             "token_url = \"https://i.example/t\"\nrevocation_url = \"http://127.0.0.1/r\"",
             "needs allow_loopback_http = true",
         ),
+        ("grant = \"static\"\nrevoke_unused_after = \"1h\"", "revoke_unused_after: is not a key here"),
         ("preset = \"netfoundry-frontdor\"", "is not a preset; did you mean \"netfoundry-frontdoor\"?"),
         ("preset = \"netfoundry-frontdor\"", "line 1: profile.a.idp: is missing"),
         ("preset = \"other\"", "is not a preset; there are auth0, cognito, "),

@@ -114,6 +114,8 @@ pub struct ClientCredentials {
     pub max_token_requests: Option<RequestLimit>,
     /// Where tokens are revoked (RFC 7009). None: where the IdP's metadata say, if they are asked for.
     pub revocation_url: Option<Url>,
+    /// A token that nobody has asked for for so long is revoked and dropped. None: it is kept.
+    pub revoke_unused_after: Option<Duration>,
 }
 
 impl ClientCredentials {
@@ -135,6 +137,7 @@ impl ClientCredentials {
             default_lifetime: _,
             max_token_requests: _,
             revocation_url: _,
+            revoke_unused_after: _,
         } = self;
         let endpoint = match token_endpoint {
             TokenEndpoint::Known(url) => ("token_url", url),

@@ -28,12 +28,32 @@ pub struct Item {
     pub profile: String,
     /// The key.
     pub entry: Weak<Entry>,
+    /// What it is looked at for.
+    pub what: What,
+}
+
+/// What a key is looked at for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Its token may want a refresh.
+    Refresh,
+    /// Its token may have gone unused for too long.
+    Unused,
 }
 
 impl Agenda {
-    /// Has the key looked at when `at` has come.
+    /// Has the key looked at for a refresh when `at` has come.
     pub fn note(&self, at: Moment, profile: &str, entry: &Arc<Entry>) {
-        let item = Item { at: at.boot, profile: profile.to_owned(), entry: Arc::downgrade(entry) };
+        self.note_for(What::Refresh, at, profile, entry);
+    }
+
+    /// Has it looked, when `at` has come, whether the key is still used.
+    pub fn note_unused(&self, at: Moment, profile: &str, entry: &Arc<Entry>) {
+        self.note_for(What::Unused, at, profile, entry);
+    }
+
+    fn note_for(&self, what: What, at: Moment, profile: &str, entry: &Arc<Entry>) {
+        let item = Item { at: at.boot, profile: profile.to_owned(), entry: Arc::downgrade(entry), what };
         let mut items = self.items();
         let is_first = items.peek().is_none_or(|Reverse(first)| item.at < first.at);
         items.push(Reverse(item));

@@ -5,7 +5,11 @@
 
 use std::future;
 
-use super::{agenda::Item, entry::Ahead, service::Engine};
+use super::{
+    agenda::{Item, What},
+    entry::Ahead,
+    service::Engine,
+};
 use crate::domain::profile::Grant;
 
 impl Engine {
@@ -32,6 +36,9 @@ impl Engine {
         let (Some(entry), Some(slot)) = (item.entry.upgrade(), directory.get(&item.profile)) else { return };
         let Grant::ClientCredentials(grant) = &slot.profile.grant else { return };
         let now = self.now();
+        if item.what == What::Unused {
+            return self.look_unused(item, now, &entry, grant);
+        }
         match entry.look_ahead(now) {
             Ahead::TakeOff(takeoff) => self.take_off(&slot.profile, grant, &entry, takeoff),
             Ahead::Later(wait) => self.shared.agenda.note(now + wait, &item.profile, &entry),

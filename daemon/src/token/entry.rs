@@ -5,6 +5,7 @@
 mod ahead;
 mod keep;
 mod state;
+mod unused;
 
 use std::{
     sync::{
@@ -16,8 +17,11 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
-pub use self::ahead::{Ahead, Glance};
 use self::state::{Failures, Rejections, State};
+pub use self::{
+    ahead::{Ahead, Glance},
+    unused::Unused,
+};
 use super::{
     backoff,
     budget::Budget,
@@ -175,6 +179,8 @@ impl Entry {
             failed: 0,
             last_used: None,
             last_look: None,
+            last_watched: None,
+            unused_look: false,
         };
         Self {
             id,

@@ -16,7 +16,7 @@ use super::{
     service::{Engine, Shared, issue_error, refused},
 };
 use crate::domain::{
-    profile::{ClientCredentials, Profile},
+    profile::{ClientCredentials, Grant, Profile},
     quota::Quota,
     secret::ExposeSecret as _,
     time::Moment,
@@ -41,6 +41,9 @@ impl Engine {
             engine.fetch(&profile, grant, &guard.entry, takeoff).await;
             if let Some(at) = guard.entry.next_look(engine.now()) {
                 engine.shared.agenda.note(at, &profile.name, &guard.entry);
+            }
+            if let Grant::ClientCredentials(grant) = &profile.grant {
+                engine.note_unused(&profile.name, grant, &guard.entry);
             }
             guard.disarm();
         });

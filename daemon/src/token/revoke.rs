@@ -10,7 +10,9 @@ use tokio::{sync::watch, time};
 use tracing::{debug, info, warn};
 
 use super::{
+    agenda::Item as Look,
     circuit::Way,
+    entry::{Entry, Unused},
     error::TokenError,
     ports::{IssueError, IssueErrorKind, RevokeRequest},
     revocations::{Attempt, Item, Pending, Progress},
@@ -19,6 +21,7 @@ use super::{
 };
 use crate::domain::{
     profile::{ClientCredentials, Grant, Profile},
+    time::Moment,
     token::{Token, TokenId},
 };
 
@@ -211,6 +214,38 @@ impl Engine {
         let pending = self.shared.revocations.count();
         if pending > 0 {
             warn!(pending, "tokens that were to be revoked stay valid until they expire");
+        }
+    }
+
+    /// Has a key looked at when its token may have gone unused for too long, if its profile says how long
+    /// that is.
+    pub(super) fn note_unused(&self, profile: &str, grant: &ClientCredentials, entry: &Arc<Entry>) {
+        if let Some(span) = grant.revoke_unused_after
+            && let Some(at) = entry.next_unused_look(self.now(), span)
+        {
+            self.shared.agenda.note_unused(at, profile, entry);
+        }
+    }
+
+    /// Looks whether a key's token has gone unused for too long.
+    pub(super) fn look_unused(
+        &self,
+        look: &Look,
+        now: Moment,
+        entry: &Arc<Entry>,
+        grant: &ClientCredentials,
+    ) {
+        // A reload may have taken the key's time away.
+        let span = grant.revoke_unused_after.unwrap_or(Duration::MAX);
+        match entry.look_unused(now, span) {
+            Unused::Dropped(token) => {
+                info!(profile = look.profile, token_id = %token.id, unused_for = ?span, "unused token dropped");
+                if grant.may_revoke() {
+                    drop(self.revoke(&look.profile, grant, &token));
+                }
+            }
+            Unused::Later(at) => self.shared.agenda.note_unused(at, &look.profile, entry),
+            Unused::Nothing => {}
         }
     }
 }

@@ -142,6 +142,14 @@ impl Engine {
         let after = Arc::new(after);
         self.shared.directory.store(Arc::clone(&after));
         before.retire_all_but(&after);
+        // A key that is not new may not have been looked at for this before.
+        for slot in after.iter() {
+            if let Grant::ClientCredentials(grant) = &slot.profile.grant
+                && grant.revoke_unused_after.is_some()
+            {
+                slot.entries().iter().for_each(|entry| self.note_unused(&slot.profile.name, grant, entry));
+            }
+        }
         changes
     }
 

@@ -46,6 +46,14 @@ struct Key {
     seen: Glance,
 }
 
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            key.entry.unwatched(self.engine.now());
+        }
+    }
+}
+
 impl Watcher {
     /// Of what this request means, also after a reload.
     pub fn new(engine: Engine, request: TokenRequest) -> Self {

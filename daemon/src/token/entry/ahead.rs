@@ -45,7 +45,7 @@ impl Entry {
         self.news.subscribe()
     }
 
-    fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         self.news.receiver_count() > 0
     }
 

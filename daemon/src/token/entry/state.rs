@@ -41,6 +41,10 @@ pub(super) struct State {
     pub(super) failed: u64,
     pub(super) last_used: Option<Moment>,
     pub(super) last_look: Option<Moment>,
+    /// When somebody last ended watching.
+    pub(super) last_watched: Option<Moment>,
+    /// It is on the agenda to look whether the token is still used.
+    pub(super) unused_look: bool,
 }
 
 /// Failed requests in a row, of one class: a refusal after an outage is the first refusal.

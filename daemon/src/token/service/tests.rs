@@ -9,5 +9,6 @@ mod reload;
 mod revoke;
 mod sharing;
 mod time;
+mod unused;
 mod watch;
 pub(in crate::token) mod world;

@@ -191,6 +191,7 @@ pub(in crate::token) fn grant() -> ClientCredentials {
         default_lifetime: Duration::from_secs(60),
         max_token_requests: None,
         revocation_url: None,
+        revoke_unused_after: None,
     }
 }
 
