@@ -288,7 +288,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::service::tests::world::grant;
+    use crate::token::{ports::IssueErrorKind, service::tests::world::grant};
 
     fn at(seconds: u64) -> Moment {
         let span = Duration::from_secs(1_000_000 + seconds);
@@ -337,6 +337,19 @@ mod tests {
         revocations.ended(&attempts[0], Progress::Revoked);
         assert_eq!((&*one.borrow(), &*other.borrow()), (&Progress::Revoked, &Progress::Revoked));
         assert_eq!(revocations.next(), None);
+    }
+
+    #[test]
+    fn a_token_that_is_added_while_its_client_backs_off_is_told_so_and_no_longer() {
+        let revocations = Revocations::default();
+        drop(revocations.add(item(0, 50), at(0)));
+        let (attempts, _) = revocations.due(at(0));
+        let error = IssueError::new(IssueErrorKind::Unreachable, "down");
+        assert_eq!(revocations.failed(&attempts[0], &error, at(0), 0.0), at(1));
+        let (early, _) = revocations.add(item(1, 50), at(0));
+        assert_eq!(*early.borrow(), Progress::Later { why: "down".into(), at: at(1) });
+        let (late, _) = revocations.add(item(2, 50), at(1));
+        assert_eq!(*late.borrow(), Progress::Waiting);
     }
 
     #[test]

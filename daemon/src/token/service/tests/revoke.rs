@@ -17,6 +17,7 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const SECOND: Duration = Duration::from_secs(1);
 
 fn with_endpoint(grant: &mut ClientCredentials) {
     grant.revocation_url = Some("https://idp.example/revoke".parse().unwrap());
@@ -225,8 +226,9 @@ async fn a_fault_of_ours_is_tried_again_and_is_not_the_end_of_all_others() {
 #[tokio::test]
 async fn an_idp_that_is_down_is_not_asked_for_each_of_its_profiles() {
     let world = world();
-    let names: Vec<_> = (0..100).map(|number| format!("p{number}")).collect();
+    let mut names: Vec<_> = (0..100).map(|number| format!("p{number}")).collect();
     world.engine.apply(&profiles(names.iter().map(|name| with_grant(name, with_endpoint))));
+    let late = names.pop().unwrap();
     for name in &names {
         world.ask(&TokenRequest { profile: name.clone(), ..request() }).await.unwrap();
         world.idp.revocation_fails(failure(IssueErrorKind::Unreachable));
@@ -236,6 +238,10 @@ async fn an_idp_that_is_down_is_not_asked_for_each_of_its_profiles() {
     assert_eq!(world.idp.revoked().len(), 3, "then the circuit is open");
     world.later(1).await;
     assert_eq!(world.idp.revoked().len(), 4, "one finds out");
+    world.ask(&TokenRequest { profile: late.clone(), ..request() }).await.unwrap();
+    let forgotten = world.engine.forget_and_revoke(&late, PATIENCE).await.unwrap();
+    let later = Progress::Later { why: "Unreachable".into(), at: world.engine.now() + 2 * SECOND };
+    assert_eq!(progress(&forgotten), [&later], "it comes when the circuit is to be closed");
     world.idp.revocations.lock().unwrap().clear();
     for _ in 0..60 {
         world.later(1).await;
