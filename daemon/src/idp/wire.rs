@@ -70,6 +70,8 @@ struct Success<'a> {
     expires_in: Seconds,
     #[serde(borrow)]
     scope: Option<Cow<'a, str>>,
+    /// What [`Failure`] could not read.
+    error: Option<IgnoredAny>,
 }
 
 /// An error response (RFC 6749 section 5.2).
@@ -107,6 +109,9 @@ pub fn read(answer: &Answer, server: &str, sent: Sent<'_>) -> Result<Issued, Iss
         };
         invalid(answer, server, sent, &format!("{what} (at line {} column {})", error.line(), error.column()))
     })?;
+    if success.error.is_some() {
+        return Err(invalid(answer, server, sent, "with an error that is no text"));
+    }
     let kind = success.token_type.ok_or_else(|| invalid(answer, server, sent, "without token_type"))?;
     if !kind.eq_ignore_ascii_case("bearer") {
         return Err(invalid(

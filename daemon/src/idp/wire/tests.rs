@@ -135,6 +135,10 @@ fn what_is_no_token_response_is_said_without_quoting_it() {
         "{\"access_token\":{\"CANARY\":1},\"token_type\":\"bearer\"}",
         "{\"access_token\":\"CANARY\",\"token_type\":\"bearer\",\"expires_in\":\"CANARY\"}",
         "{\"token_type\":\"bearer\"}",
+        // An error that cannot be read is one all the same.
+        "{\"error\":7,\"access_token\":\"CANARY\",\"token_type\":\"bearer\"}",
+        "{\"error\":\"a\",\"error\":\"b\",\"access_token\":\"CANARY\",\"token_type\":\"bearer\"}",
+        "{\"error\":\"a\",\"error_description\":7,\"access_token\":\"CANARY\",\"token_type\":\"bearer\"}",
         &deep,
     ] {
         let error = answer(200, body.as_bytes()).expect_err(body);
