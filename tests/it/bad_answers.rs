@@ -1,7 +1,7 @@
 //! Token endpoints that answer what they should not: a clear error or the careful reading, and nothing of
 //! the answer's body in any text.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 use usher_testkit::{ca::Ca, idp::FakeIdp, idp::Reply, sandbox::Sandbox, tokens::canary};
@@ -10,7 +10,7 @@ use crate::support::{World, facts, frontdoor, refusal};
 
 /// A daemon with `count` profiles `case0`, `case1`, ... of one IdP: what one meets is not held against the
 /// next.
-fn cases(count: usize, extra: &str) -> World {
+pub(crate) fn cases(count: usize, extra: &str) -> World {
     World::with(FakeIdp::builder(), |sandbox, ca, idp| profiles(sandbox, ca, idp, count, extra))
 }
 
@@ -20,7 +20,7 @@ fn profiles(sandbox: &Sandbox, ca: &Ca, idp: &FakeIdp, count: usize, extra: &str
 }
 
 /// The error of `usher token case<CASE> --json` when the IdP's next answer is `reply`.
-fn error_after(world: &World, case: usize, reply: Reply, code: i32) -> Value {
+pub(crate) fn error_after(world: &World, case: usize, reply: Reply, code: i32) -> Value {
     let before = world.idp.token_requests();
     world.idp.push(reply);
     let error = refusal(&world.usherd, &[&format!("case{case}")], code);
@@ -29,7 +29,7 @@ fn error_after(world: &World, case: usize, reply: Reply, code: i32) -> Value {
 }
 
 /// A token answer whose `expires_in` is this text.
-fn lasting(world: &World, expires_in: &str) -> Reply {
+pub(crate) fn lasting(world: &World, expires_in: &str) -> Reply {
     let token = canary("TOKEN");
     world.usherd.leaks().token(expires_in, &token);
     let member = if expires_in.is_empty() { String::new() } else { format!(",\"expires_in\":{expires_in}") };
@@ -92,7 +92,18 @@ fn a_token_without_a_future_is_answered_once_and_not_kept() {
 
 #[test]
 fn a_lifetime_that_is_none_is_an_error() {
-    let table = ["\"abc\"", "\"\"", "\"1h\"", "\"1e3\"", "1.5", "true", "{}", "[3600]", "1,\"expires_in\":2"];
+    let table = [
+        "\"abc\"",
+        "\"\"",
+        "\"1h\"",
+        "\"1e3\"",
+        "1.5",
+        "3600.5",
+        "true",
+        "{}",
+        "[3600]",
+        "1,\"expires_in\":2",
+    ];
     let world = cases(table.len(), "");
     for (case, expires_in) in table.iter().enumerate() {
         let error = error_after(&world, case, lasting(&world, expires_in), 69);
@@ -120,7 +131,7 @@ fn what_is_no_token_answer_is_named_and_not_shown() {
         (Reply::token().field("access_token", json!("CANARY-t\u{f6}ken")), "visible ASCII"),
         (Reply::token().without("token_type"), "without token_type"),
         (Reply::token().field("token_type", json!("mac")), "token_type other than Bearer"),
-        (Reply::raw(200, vec![b' '; 1 << 20]), "256 KiB"),
+        (Reply::raw(200, vec![b' '; 10 << 20]), "256 KiB"),
         (Reply::gzip_bomb(8), "256 KiB"),
         (Reply::endless(), "256 KiB"),
     ];
@@ -146,32 +157,6 @@ fn a_broken_off_answer_is_a_failed_connection() {
         assert_eq!(error["reason"], "IDP_UNREACHABLE", "case {case}: {error}");
         assert_eq!(error["retry_after_seconds"], 1, "case {case}");
     }
-}
-
-#[test]
-fn an_answer_that_trickles_in_is_given_up_after_ten_seconds() {
-    let world = cases(1, "");
-    let endless = " ".repeat(200);
-    let error = error_after(&world, 0, Reply::drip(endless, Duration::from_millis(200)), 69);
-    assert_eq!(error["reason"], "IDP_UNREACHABLE");
-    assert!(error["message"].as_str().expect("a message").contains("within 10 s"), "{error}");
-}
-
-#[test]
-fn a_redirect_is_not_followed() {
-    let statuses = [301, 302, 303, 307, 308];
-    let world = cases(statuses.len(), "");
-    let trap = FakeIdp::start(&world.ca);
-    for (case, status) in statuses.into_iter().enumerate() {
-        let error = error_after(&world, case, Reply::redirect(status, &trap.token_url()), 77);
-        assert_eq!(
-            (&error["reason"], &error["facts"]["http_status"]),
-            (&json!("IDP_REFUSED"), &json!(status.to_string()))
-        );
-        let message = error["message"].as_str().expect("a message");
-        assert!(message.contains("follows no redirect"), "{message}");
-    }
-    assert_eq!((trap.connections(), trap.requests().len()), (0, 0));
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod layering;
 mod leaks;
 mod lifecycle;
 mod long;
+mod misbehaviour;
 mod network;
 mod oidc_provider;
 mod outages;

@@ -23,7 +23,12 @@ pub struct Answer {
 pub async fn send(request: RequestBuilder, to: Destination<'_>) -> Result<Answer, IssueError> {
     let response = request.send().await.map_err(|error| no_answer(to, error))?;
     let (status, headers) = (response.status(), response.headers().clone());
-    Ok(Answer { status, headers, body: read_body(response, to).await? })
+    let body = match read_body(response, to).await {
+        // What a server's error page says matters less than that it is one, and than its Retry-After.
+        Err(_) if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => Zeroizing::default(),
+        body => body?,
+    };
+    Ok(Answer { status, headers, body })
 }
 
 /// Reads at most [`MAX_BODY`], counted after decompression: a small answer can unpack to gigabytes.

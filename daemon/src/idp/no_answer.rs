@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::Path};
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use super::client::{self, CONNECT_DEADLINE, Destination, TOTAL_DEADLINE};
 use crate::token::ports::{IssueError, IssueErrorKind};
@@ -33,6 +33,9 @@ fn connect_problem(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", CONNECT_DEADLINE.as_secs());
     }
+    if let Some(problem) = causes(error).find_map(|cause| tls_problem(cause.downcast_ref()?)) {
+        return problem.to_owned();
+    }
     let cause = innermost(error);
     // As hyper-util says what proxies do.
     match cause.strip_prefix("tunnel error: ") {
@@ -42,6 +45,18 @@ fn connect_problem(error: &reqwest::Error) -> String {
         }
         Some(other) => format!("the proxy's answer: {other}"),
         None => cause,
+    }
+}
+
+/// What is wrong with the server's TLS, its certificate aside.
+fn tls_problem(error: &rustls::Error) -> Option<&'static str> {
+    match error {
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(_) => {
+            Some("it speaks neither TLS 1.2 nor TLS 1.3, or none of their ciphers that are safe")
+        }
+        rustls::Error::InvalidMessage(_) => Some("it does not answer in TLS; is that the port for https?"),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`idp`]: a strict, scriptable OAuth token endpoint that misbehaves on cue
 //! - [`api`]: a Frontdoor-like API that accepts what the IdP issued
 //! - [`issuer`]: metadata of an issuer, true or not
+//! - [`old_tls`]: a server that speaks one version of TLS, OpenSSL's own
 //! - [`oidc`]: the real thing for comparison, npm's oidc-provider and oauth2-server
 //! - [`proxy`]: a real HTTP proxy, Debian's tinyproxy
 //! - [`sandbox`]: a private home for one test: files, environment, `usher` runs, leak scan at the end
@@ -43,6 +44,7 @@ pub mod idp;
 pub mod issuer;
 pub mod leak;
 pub mod oidc;
+pub mod old_tls;
 pub mod process;
 pub mod proxy;
 pub mod sandbox;

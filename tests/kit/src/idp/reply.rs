@@ -26,6 +26,8 @@ pub(super) enum Act {
     Truncate { status: u16, body: Vec<u8>, missing: usize },
     /// A byte, a pause, a byte.
     Drip { status: u16, body: Vec<u8>, every: Duration },
+    /// No length: the end of the connection is that of the body. In an orderly way TLS says so.
+    UntilClose { status: u16, body: Vec<u8>, orderly: bool },
     /// `body`, then blanks as long as somebody reads.
     Endless { status: u16, body: Vec<u8> },
     /// The end of the connection, by FIN.
@@ -115,6 +117,18 @@ impl Reply {
             .header("Content-Type", "application/json")
     }
 
+    /// A 200 without a length, whose body ends with the connection.
+    pub fn until_close(body: impl Into<Vec<u8>>) -> Self {
+        Self::act(Act::UntilClose { status: 200, body: body.into(), orderly: true })
+            .header("Content-Type", "application/json")
+    }
+
+    /// The same, but the connection is cut: TLS says nothing of an end, so there may have been more.
+    pub fn cut_off(body: impl Into<Vec<u8>>) -> Self {
+        Self::act(Act::UntilClose { status: 200, body: body.into(), orderly: false })
+            .header("Content-Type", "application/json")
+    }
+
     /// A 200 whose body comes a byte at a time, one `every` so often.
     pub fn drip(body: impl Into<Vec<u8>>, every: Duration) -> Self {
         Self::act(Act::Drip { status: 200, body: body.into(), every })
@@ -125,6 +139,20 @@ impl Reply {
     pub fn endless() -> Self {
         Self::act(Act::Endless { status: 200, body: b"{".to_vec() })
             .header("Content-Type", "application/json")
+    }
+
+    /// Of an answer that goes wrong: another status than 200.
+    #[must_use]
+    pub fn answering(mut self, code: u16) -> Self {
+        match &mut self.act {
+            Act::Respond { status, .. }
+            | Act::Truncate { status, .. }
+            | Act::Drip { status, .. }
+            | Act::UntilClose { status, .. }
+            | Act::Endless { status, .. } => *status = code,
+            Act::Token(_) | Act::Close | Act::Reset => panic!("this has no status"),
+        }
+        self
     }
 
     /// One more header.

@@ -33,6 +33,15 @@ impl Reply {
                 drip(&mut stream, &body, every).await?;
                 Ok(Some(stream))
             }
+            Act::UntilClose { status, body, orderly } => {
+                stream.write_all(head(status, &self.headers, None).as_bytes()).await?;
+                stream.write_all(&body).await?;
+                stream.flush().await?;
+                if orderly {
+                    stream.shutdown().await?;
+                }
+                Ok(None)
+            }
             Act::Endless { status, body } => {
                 let mut stream = BufWriter::new(stream);
                 stream.write_all(head(status, &self.headers, None).as_bytes()).await?;
