@@ -70,8 +70,15 @@ mod tests {
         for (hint, wait) in [(0, 1), (5, 5), (600, 600), (1_000_000_000_000, 600)] {
             assert_eq!(secs(transient(9, Some(Duration::from_secs(hint)), 0.0)), wait);
         }
-        assert!(transient(1, Some(Duration::from_secs(5)), 0.9) >= Duration::from_secs(5));
         assert_eq!(transient(1, Some(HINT_MAX), 0.9), HINT_MAX);
+    }
+
+    #[test]
+    fn a_hint_is_never_cut_short_and_lengthened_by_a_tenth_at_most() {
+        for (jitter, wait) in [(0.0, 50_000), (0.5, 52_500), (1.0, 55_000)] {
+            let found = transient(1, Some(Duration::from_secs(50)), jitter).as_secs_f64() * 1000.0;
+            assert!((found - f64::from(wait)).abs() < 1.0, "{jitter}: {found}");
+        }
     }
 
     #[test]

@@ -154,6 +154,16 @@ mod tests {
 
     #[test]
     fn no_life_is_longer_than_a_day() {
-        assert_eq!(lifetime(START, Duration::MAX, 0.0).length, MAX_LIFETIME);
+        for (length, kept) in [(86_399, 86_399), (86_400, 86_400), (86_401, 86_400), (u64::MAX, 86_400)] {
+            assert_eq!(lifetime(START, Duration::from_secs(length), 0.0).length.as_secs(), kept);
+        }
+    }
+
+    #[test]
+    fn a_key_is_used_lately_for_a_quarter_of_a_lifetime() {
+        let lifetime = lifetime(START, Duration::from_secs(400), 0.0);
+        for (now, expected) in [(50, true), (150, true), (151, false), (1_000, false)] {
+            assert_eq!(is_used_lately(at(50), &lifetime, at(now)), expected, "second {now}");
+        }
     }
 }

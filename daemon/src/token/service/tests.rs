@@ -7,6 +7,7 @@ mod keep;
 mod quota;
 mod reload;
 mod revoke;
+mod select;
 mod sharing;
 mod time;
 mod unused;

@@ -1,6 +1,9 @@
 //! One fetch for everybody.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::world::{HOUR, World, profile, profiles, request, text};
 use crate::domain::scope::ScopeSet;
@@ -150,6 +153,10 @@ async fn the_keys_of_a_profile_are_bounded_and_none_comes_back_with_a_new_budget
     world.pass(2 * HOUR);
     world.ask(&subset(2047)).await.unwrap();
     assert_eq!(slot.entries().len(), 1024, "a key whose requests no longer count made room");
+    assert!(
+        Arc::ptr_eq(&slot.entries()[0], slot.default_entry()),
+        "the default key stays, and is told first"
+    );
     assert_eq!(world.engine.forget("p").unwrap(), 1024);
 }
 
