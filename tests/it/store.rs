@@ -12,7 +12,11 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use usher_testkit::{idp::FakeIdp, sandbox::Sandbox, usherd::Usherd};
+use usher_testkit::{
+    idp::{FakeIdp, Reply},
+    sandbox::Sandbox,
+    usherd::Usherd,
+};
 
 use crate::{
     crash::Place,
@@ -129,6 +133,25 @@ fn what_is_forgotten_does_not_come_back() {
     let _ = world.usherd.usher(&["forget", "frontdoor"]).expect_ok();
     let world = restart(world);
     assert_eq!(source(&world.usherd), "fetched");
+}
+
+#[test]
+fn what_waits_to_be_revoked_is_revoked_after_the_restart() {
+    let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
+        frontdoor(sandbox, ca, idp, &format!("revocation_url = \"{}\"", idp.revocation_url())) + STORE
+    });
+    facts(&world.usherd, &["frontdoor"]);
+    world.idp.push_revocation(Reply::status(503).header("Retry-After", "600"));
+    let told = world.usherd.usher(&["forget", "frontdoor", "--revoke"]).expect_ok().stderr;
+    assert!(told.contains("not revoked yet"), "{told}");
+    assert!(world.idp.revoked().is_empty());
+    let world = restart(world);
+    wait(|| !world.idp.revoked().is_empty());
+    assert_eq!(world.idp.revoked(), world.idp.issued());
+    assert_eq!(source(&world.usherd), "fetched");
+    let world = restart(world);
+    assert_eq!(world.idp.revocations(), 2, "and once");
+    assert_eq!(source(&world.usherd), "cache");
 }
 
 #[test]

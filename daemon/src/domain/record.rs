@@ -38,6 +38,26 @@ pub struct Record {
     pub sent_ago: Vec<Duration>,
     /// The stretch of time in which they count.
     pub window: Duration,
+    /// Tokens that have been dropped and wait to be revoked.
+    pub unrevoked: Vec<Unrevoked>,
+}
+
+impl Record {
+    /// For a key that has nothing else.
+    pub fn of_unrevoked(key: KeyId, written: Moment, unrevoked: Vec<Unrevoked>) -> Self {
+        Self { key, written, token: None, sent_ago: Vec::new(), window: Duration::ZERO, unrevoked }
+    }
+}
+
+/// A token that waits to be revoked.
+#[derive(Debug)]
+pub struct Unrevoked {
+    /// The token itself.
+    pub access_token: SecretString,
+    /// Its name.
+    pub id: TokenId,
+    /// How long it is valid.
+    pub left: Duration,
 }
 
 /// A token that is kept. Always a Bearer token.

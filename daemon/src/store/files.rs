@@ -16,8 +16,9 @@ const TOKEN: &str = ".token";
 /// The ending of what is put aside, after its whole name.
 const CORRUPT: &str = ".corrupt";
 
-/// No file of a key is larger, in bytes: an IdP's answer has at most half of it.
-const MAX_FILE: u64 = 512 * 1024;
+/// No file of a key is larger, in bytes: a token, and as many that wait to be revoked as are kept, each as large as an
+/// IdP's answer may be, and escaped.
+const MAX_FILE: u64 = 20 * 1024 * 1024;
 /// No more files are looked at.
 const MAX_FILES: usize = 100_000;
 /// No more than this is read, in bytes.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     domain::{
-        record::{KeptToken, KeyId, Owner, Record},
+        record::{KeptToken, KeyId, Owner, Record, Unrevoked},
         scope::ScopeSet,
         secret::{ExposeSecret as _, SecretString},
         time::Moment,
@@ -30,6 +30,15 @@ struct Written {
     token: Option<WrittenToken>,
     sent_ago: Vec<Duration>,
     window: Duration,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unrevoked: Vec<WrittenUnrevoked>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenUnrevoked {
+    access_token: Zeroizing<String>,
+    id: String,
+    left: Duration,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,7 +63,9 @@ pub(super) fn encode(record: &Record, boot_id: Option<&str>) -> Zeroizing<Vec<u8
         length: token.length,
     });
     // Large enough for all of it, mostly: a buffer that grows leaves copies of the token behind.
-    let room = token.as_ref().map_or(0, |token| token.access_token.len());
+    let unrevoked: Vec<_> = record.unrevoked.iter().map(unrevoked).collect();
+    let room = token.as_ref().map_or(0, |token| token.access_token.len())
+        + unrevoked.iter().map(|token| token.access_token.len() + 200).sum::<usize>();
     let mut bytes = Zeroizing::new(Vec::with_capacity(room + 4096 + 48 * record.sent_ago.len()));
     let written = Written {
         profile: record.key.owner.profile.clone(),
@@ -67,10 +78,19 @@ pub(super) fn encode(record: &Record, boot_id: Option<&str>) -> Zeroizing<Vec<u8
         token,
         sent_ago: record.sent_ago.clone(),
         window: record.window,
+        unrevoked,
     };
     // Strings and numbers into memory: there is nothing that could fail.
     let _ = serde_json::to_writer(&mut *bytes, &written);
     bytes
+}
+
+fn unrevoked(token: &Unrevoked) -> WrittenUnrevoked {
+    WrittenUnrevoked {
+        access_token: Zeroizing::new(token.access_token.expose_secret().to_owned()),
+        id: token.id.0.clone(),
+        left: token.left,
+    }
 }
 
 /// The record that these bytes are, if they are one.
@@ -91,6 +111,12 @@ pub(super) fn decode(bytes: &[u8], boot_id: Option<&str>) -> Option<Kept> {
         }
         None => None,
     };
+    let unrevoked = written.unrevoked.into_iter().map(|token| Unrevoked {
+        access_token: token.access_token.as_str().into(),
+        id: TokenId(token.id),
+        left: token.left,
+    });
+    let unrevoked = unrevoked.collect();
     let owner = Arc::new(Owner { profile: written.profile, grant: written.grant });
     let audience = written.audience.map(Into::into);
     let key = KeyId { owner, audience, scopes: ScopeSet::new(written.scopes).ok()? };
@@ -100,6 +126,7 @@ pub(super) fn decode(bytes: &[u8], boot_id: Option<&str>) -> Option<Kept> {
         token,
         sent_ago: written.sent_ago,
         window: written.window,
+        unrevoked,
     };
     Some(Kept { record, this_boot: boot_id.is_some() && written.boot_id.as_deref() == boot_id })
 }
@@ -127,6 +154,11 @@ mod tests {
             }),
             sent_ago: vec![Duration::from_secs(3), Duration::from_millis(1)],
             window: Duration::from_secs(60),
+            unrevoked: vec![Unrevoked {
+                access_token: "CANARY-2".into(),
+                id: TokenId("gone".into()),
+                left: Duration::from_secs(9),
+            }],
         }
     }
 

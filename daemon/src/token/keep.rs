@@ -16,7 +16,10 @@ use super::{
     restore,
     service::Engine,
 };
-use crate::domain::record::{KeyId, Record};
+use crate::domain::{
+    profile::Grant,
+    record::{KeyId, Record},
+};
 
 impl Engine {
     /// Takes over what was kept before. What cannot be used any more is no longer kept.
@@ -37,7 +40,9 @@ impl Engine {
 
     /// Whether there was anything of use.
     fn restore_key(&self, entry: &Arc<Entry>, kept: Kept) -> bool {
-        let (Kept { record, this_boot }, now) = (kept, self.now());
+        let (Kept { mut record, this_boot }, now) = (kept, self.now());
+        let mut unrevoked = std::mem::take(&mut record.unrevoked);
+        unrevoked.retain_mut(|token| self.revoke_again(entry, token, record.written, this_boot));
         let sent = restore::sent(&record, this_boot, now);
         let token = record.token.and_then(|token| {
             let lifetime = restore::lifetime(&token, record.written, this_boot, now)?;
@@ -47,7 +52,12 @@ impl Engine {
         if let Some(at) = entry.next_look(now) {
             self.shared.agenda.note(at, &entry.id.owner.profile, entry);
         }
-        restored
+        if let Some(slot) = self.directory().get(&entry.id.owner.profile)
+            && let Grant::ClientCredentials(grant) = &slot.profile.grant
+        {
+            self.note_unused(&slot.profile.name, grant, entry);
+        }
+        restored || !unrevoked.is_empty()
     }
 
     /// Has the archive keep what changes, for ever.
@@ -80,7 +90,16 @@ impl Engine {
     /// The keys as they are now.
     fn records(&self, ids: Vec<KeyId>) -> Vec<(KeyId, Option<Record>)> {
         let (directory, now) = (self.directory(), self.now());
-        let record = |id: &KeyId| directory.peek(id)?.record(now);
+        let record = |id: &KeyId| {
+            let record = directory.peek(id).and_then(|entry| entry.record(now));
+            let unrevoked = self.shared.revocations.unrevoked(id, now);
+            match record {
+                Some(record) => Some(Record { unrevoked, ..record }),
+                // The key is gone; what is to be revoked of it is not.
+                None if !unrevoked.is_empty() => Some(Record::of_unrevoked(id.clone(), now, unrevoked)),
+                None => None,
+            }
+        };
         ids.into_iter().map(|id| (record(&id), id)).map(|(record, id)| (id, record)).collect()
     }
 

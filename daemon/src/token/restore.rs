@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::{
-    record::{KeptToken, Record},
+    record::{KeptToken, Record, Unrevoked},
     secret::ExposeSecret as _,
     time::Moment,
     token::{Lifetime, Scheme, Token},
@@ -36,6 +36,13 @@ pub fn lifetime(token: &KeptToken, written: Moment, this_boot: bool, now: Moment
     };
     let lifetime = Lifetime { expires_at, refresh_at, length: token.length };
     (!lifetime.left(now).is_zero()).then_some(lifetime)
+}
+
+/// When a token ends that waits to be revoked. None: it has.
+pub fn expires_at(token: &Unrevoked, written: Moment, this_boot: bool, now: Moment) -> Option<Moment> {
+    let age = age(written, this_boot, now)?;
+    let ends = if this_boot { written + token.left } else { now + token.left.checked_sub(age)? };
+    (!ends.reached(now)).then_some(ends)
 }
 
 /// The token as it is handed out again.
@@ -146,6 +153,7 @@ mod tests {
             token: None,
             sent_ago: [300, 10].map(Duration::from_secs).into(),
             window: Duration::from_secs(HOUR),
+            unrevoked: Vec::new(),
         };
         let sent = |written, this_boot, now| {
             sent(&record(written), this_boot, now).iter().map(Duration::as_secs).collect::<Vec<_>>()

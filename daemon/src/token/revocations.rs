@@ -12,7 +12,16 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use super::{backoff, circuit::Circuits, ports::IssueError, queue::Queues};
-use crate::domain::{profile::ClientCredentials, secret::SecretString, time::Moment, token::TokenId};
+use crate::domain::{
+    profile::ClientCredentials,
+    record::{KeyId, Unrevoked},
+    secret::SecretString,
+    time::Moment,
+    token::TokenId,
+};
+
+/// No more of one key are kept over a restart.
+const KEPT: usize = 32;
 
 /// The most tokens that wait. One more takes the place of the one that expires first.
 pub const MAX: usize = 4096;
@@ -20,8 +29,8 @@ pub const MAX: usize = 4096;
 /// A token that is to be revoked, with all that is needed for it: neither the cache nor the configuration is.
 #[derive(Debug)]
 pub struct Item {
-    /// Whose it was.
-    pub profile: String,
+    /// Which key it was of.
+    pub key: KeyId,
     /// What it was obtained by.
     pub grant: Arc<ClientCredentials>,
     /// The access token. Zeroed when it is dropped.
@@ -30,6 +39,13 @@ pub struct Item {
     pub id: TokenId,
     /// When nothing has to be done any more.
     pub expires_at: Moment,
+}
+
+impl Item {
+    /// Whose it was.
+    pub fn profile(&self) -> &str {
+        &self.key.owner.profile
+    }
 }
 
 /// How far it has come with a token.
@@ -204,6 +220,19 @@ impl Revocations {
         pending
     }
 
+    /// What waits of a key, to be kept.
+    pub fn unrevoked(&self, key: &KeyId, now: Moment) -> Vec<Unrevoked> {
+        let lanes = self.lock();
+        let of_profile = lanes.lanes.iter().filter(|lane| lane.profile == key.owner.profile);
+        let items = of_profile.flat_map(|lane| &lane.queue).map(|queued| &queued.item);
+        let unrevoked = items.filter(|item| item.key == *key).map(|item| Unrevoked {
+            access_token: item.token.clone(),
+            id: item.id.clone(),
+            left: item.expires_at.after(now),
+        });
+        unrevoked.filter(|token| !token.left.is_zero()).take(KEPT).collect()
+    }
+
     /// How many wait.
     pub fn count(&self) -> usize {
         self.lock().count()
@@ -228,12 +257,12 @@ impl Lanes {
 
     /// The lane of this token.
     fn of(&mut self, item: &Item) -> &mut Lane {
-        let is_its = |lane: &Lane| lane.profile == item.profile && lane.grant == item.grant;
+        let is_its = |lane: &Lane| lane.profile == *item.profile() && lane.grant == item.grant;
         let index = self.lanes.iter().position(is_its).unwrap_or_else(|| {
             self.next += 1;
             self.lanes.push(Lane {
                 number: self.next,
-                profile: item.profile.clone(),
+                profile: item.profile().to_owned(),
                 grant: Arc::clone(&item.grant),
                 queue: VecDeque::new(),
                 failures: 0,
@@ -288,16 +317,24 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::{ports::IssueErrorKind, service::tests::world::grant};
+    use crate::{
+        domain::{record::Owner, scope::ScopeSet},
+        token::{ports::IssueErrorKind, service::tests::world::grant},
+    };
 
     fn at(seconds: u64) -> Moment {
         let span = Duration::from_secs(1_000_000 + seconds);
         Moment { wall: span, boot: span }
     }
 
+    fn key() -> KeyId {
+        let owner = Owner { profile: "p".into(), grant: String::new() };
+        KeyId { owner: Arc::new(owner), audience: None, scopes: ScopeSet::default() }
+    }
+
     fn item(number: usize, expires: u64) -> Item {
         Item {
-            profile: "p".into(),
+            key: key(),
             grant: Arc::new(grant()),
             token: "CANARY".into(),
             id: TokenId(number.to_string()),

@@ -15,12 +15,14 @@ use super::{
     entry::{Entry, Unused},
     error::TokenError,
     ports::{IssueError, IssueErrorKind, RevokeRequest},
+    restore,
     revocations::{Attempt, Item, Pending, Progress},
     select::select,
     service::{Engine, Shared},
 };
 use crate::domain::{
     profile::{ClientCredentials, Grant, Profile},
+    record::{KeyId, Unrevoked},
     time::Moment,
     token::{Token, TokenId},
 };
@@ -53,7 +55,7 @@ pub struct Revocation {
 impl Engine {
     /// Drops the tokens of a profile. How many there were.
     pub fn forget(&self, profile: &str) -> Result<u32, TokenError> {
-        self.drop_tokens(profile).map(|(_, tokens)| count(&tokens))
+        self.drop_tokens(profile).map(|dropped| dropped.count())
     }
 
     /// Drops the tokens of a profile at once, and has those that are still valid revoked. Answers when that
@@ -63,7 +65,8 @@ impl Engine {
         profile: &str,
         patience: Duration,
     ) -> Result<Forgotten, TokenError> {
-        let (profile, tokens) = self.drop_tokens(profile)?;
+        let dropped = self.drop_tokens(profile)?;
+        let Dropped { profile, tokens } = &dropped;
         let grant = match &profile.grant {
             Grant::ClientCredentials(grant) => grant,
             Grant::Static(grant) => {
@@ -76,31 +79,31 @@ impl Engine {
             }
         };
         let deadline = time::Instant::now() + patience.min(PATIENCE);
-        let count = count(&tokens);
         let queued: Vec<_> =
-            tokens.iter().filter_map(|token| self.revoke(&profile.name, grant, token)).collect();
+            tokens.iter().filter_map(|(key, token)| self.revoke(key, grant, token)).collect();
         let mut revocations = Vec::with_capacity(queued.len());
         for (id, mut progress) in queued {
             let tried = progress.wait_for(|progress| *progress != Progress::Waiting);
             drop(time::timeout_at(deadline, tried).await);
             revocations.push(Revocation { id, progress: progress.borrow().clone() });
         }
-        Ok(Forgotten { count, revocations, advice: None })
+        Ok(Forgotten { count: dropped.count(), revocations, advice: None })
     }
 
-    fn drop_tokens(&self, profile: &str) -> Result<(Arc<Profile>, Vec<Arc<Token>>), TokenError> {
+    fn drop_tokens(&self, profile: &str) -> Result<Dropped, TokenError> {
         let directory = self.directory();
         let (slot, _) = select(&directory, profile, "")?;
-        let tokens: Vec<_> = slot.entries().iter().filter_map(|entry| entry.forget()).collect();
+        let forget = |entry: &Arc<Entry>| Some((entry.id.clone(), entry.forget()?));
+        let tokens: Vec<_> = slot.entries().iter().filter_map(forget).collect();
         info!(profile = slot.profile.name, forgotten = tokens.len(), "tokens forgotten");
-        Ok((Arc::clone(&slot.profile), tokens))
+        Ok(Dropped { profile: Arc::clone(&slot.profile), tokens })
     }
 
     /// Has a token revoked that nobody gets any more; tells how far it has come with it. None: it is no longer
     /// valid.
     fn revoke(
         &self,
-        profile: &str,
+        key: &KeyId,
         grant: &ClientCredentials,
         token: &Token,
     ) -> Option<(TokenId, watch::Receiver<Progress>)> {
@@ -116,18 +119,42 @@ impl Engine {
             );
             return Some((id, watch::channel(Progress::NotPossible(message)).1));
         }
-        let item = Item {
-            profile: profile.to_owned(),
-            grant: Arc::new(grant.clone()),
-            token: token.access_token.clone(),
-            id: id.clone(),
-            expires_at,
-        };
+        let (key, grant) = (key.clone(), Arc::new(grant.clone()));
+        let item = Item { key, grant, token: token.access_token.clone(), id: id.clone(), expires_at };
+        Some((id, self.queue(item)))
+    }
+
+    fn queue(&self, item: Item) -> watch::Receiver<Progress> {
+        let key = item.key.clone();
         let (progress, given_up) = self.shared.revocations.add(item, self.now());
+        self.shared.unkept.note(&key);
         if let Some(token_id) = given_up {
             warn!(%token_id, "too many tokens wait to be revoked: the one that expires first is given up");
         }
-        Some((id, progress))
+        progress
+    }
+
+    /// Goes on with what was to be revoked before a restart. Whether there is anything to go on with.
+    pub(super) fn revoke_again(
+        &self,
+        entry: &Entry,
+        token: &Unrevoked,
+        written: Moment,
+        this_boot: bool,
+    ) -> bool {
+        let directory = self.directory();
+        let Some(slot) = directory.get(&entry.id.owner.profile) else { return false };
+        let Grant::ClientCredentials(grant) = &slot.profile.grant else { return false };
+        let Some(expires_at) = restore::expires_at(token, written, this_boot, self.now()) else {
+            return false;
+        };
+        if !grant.may_revoke() {
+            return false;
+        }
+        let (key, grant) = (entry.id.clone(), Arc::new(ClientCredentials::clone(grant)));
+        let (token, id) = (token.access_token.clone(), token.id.clone());
+        drop(self.queue(Item { key, grant, token, id, expires_at }));
+        true
     }
 
     /// Revokes what is to be revoked, for ever.
@@ -156,13 +183,14 @@ impl Engine {
 
     async fn attempt(&self, attempt: Attempt) {
         let Shared { ports, revocations, .. } = &*self.shared;
-        let Item { profile, id, .. } = attempt.item();
+        let (item, profile) = (attempt.item(), attempt.item().profile());
+        let id = &item.id;
         // A fault of ours with one token must not be the end of all others.
         let sent = AssertUnwindSafe(self.send(attempt.item())).catch_unwind().await;
         let fault = || IssueError::new(IssueErrorKind::Invalid, "a fault of usherd; its log says more");
         let Err(error) = sent.unwrap_or_else(|_| Err(fault())) else {
             info!(profile, token_id = %id, "token revoked");
-            return revocations.ended(&attempt, Progress::Revoked);
+            return self.ended(&attempt, Progress::Revoked);
         };
         let ended = match error.kind {
             IssueErrorKind::Unsupported => Progress::NotPossible(error.message),
@@ -176,7 +204,12 @@ impl Engine {
             }
         };
         warn!(profile, token_id = %id, ?ended, "token not revoked");
-        revocations.ended(&attempt, ended);
+        self.ended(&attempt, ended);
+    }
+
+    fn ended(&self, attempt: &Attempt, progress: Progress) {
+        self.shared.revocations.ended(attempt, progress);
+        self.shared.unkept.note(&attempt.item().key);
     }
 
     async fn send(&self, item: &Item) -> Result<(), IssueError> {
@@ -193,7 +226,7 @@ impl Engine {
         let way = Way::new(idp, &grant.network);
         let passage = revocations.circuits.permit(&way, || self.now()).await;
         let passage = passage.map_err(|(error, wait)| IssueError { retry_after: Some(wait), ..error })?;
-        debug!(profile = item.profile, token_id = %item.id, "revocation");
+        debug!(profile = item.profile(), token_id = %item.id, "revocation");
         let request =
             RevokeRequest { grant: ClientCredentials::clone(grant), secret, token: item.token.clone() };
         let answer = ports.issuer.revoke(request).await;
@@ -212,7 +245,12 @@ impl Engine {
     /// Tells how many tokens stay valid because usherd ends.
     pub fn tell_unrevoked(&self) {
         let pending = self.shared.revocations.count();
-        if pending > 0 {
+        if pending == 0 {
+            return;
+        }
+        if self.archive().is_some_and(|(state, unkept)| state.trouble.is_none() && unkept == 0) {
+            info!(pending, "tokens wait to be revoked: usherd goes on with that when it is started again");
+        } else {
             warn!(pending, "tokens that were to be revoked stay valid until they expire");
         }
     }
@@ -240,8 +278,9 @@ impl Engine {
         match entry.look_unused(now, span) {
             Unused::Dropped(token) => {
                 info!(profile = look.profile, token_id = %token.id, unused_for = ?span, "unused token dropped");
+                self.shared.unkept.note(&entry.id);
                 if grant.may_revoke() {
-                    drop(self.revoke(&look.profile, grant, &token));
+                    drop(self.revoke(&entry.id, grant, &token));
                 }
             }
             Unused::Later(at) => self.shared.agenda.note_unused(at, &look.profile, entry),
@@ -250,6 +289,14 @@ impl Engine {
     }
 }
 
-fn count(tokens: &[Arc<Token>]) -> u32 {
-    u32::try_from(tokens.len()).unwrap_or(u32::MAX)
+/// What a profile had.
+struct Dropped {
+    profile: Arc<Profile>,
+    tokens: Vec<(KeyId, Arc<Token>)>,
+}
+
+impl Dropped {
+    fn count(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
 }

@@ -35,6 +35,7 @@ pub(super) fn record(profile: u64, number: u64) -> Record {
         }),
         sent_ago: Vec::new(),
         window: Duration::from_secs(60),
+        unrevoked: Vec::new(),
     }
 }
 

@@ -31,6 +31,7 @@ impl Entry {
             token,
             sent_ago,
             window: state.budget.limit().window,
+            unrevoked: Vec::new(),
         })
     }
 
@@ -41,6 +42,8 @@ impl Entry {
         if state.token.is_none() {
             state.token = token.map(Arc::new);
         }
+        // Whether anybody needs it is seen from now on.
+        state.last_watched.get_or_insert(now);
         self.news.send_replace(());
         state.token.is_some() || !state.budget.is_untouched(now)
     }

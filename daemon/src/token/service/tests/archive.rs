@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    domain::record::{KeptToken, KeyId, Record},
+    domain::record::{KeptToken, KeyId, Record, Unrevoked},
     token::ports::{Archive, ArchiveState, BoxFuture, Kept},
 };
 
@@ -79,7 +79,13 @@ fn copy(record: &Record) -> Record {
         scopes: token.scopes.clone(),
         ..*token
     });
-    Record { key: record.key.clone(), token, sent_ago: record.sent_ago.clone(), ..*record }
+    let unrevoked = record.unrevoked.iter().map(|token| Unrevoked {
+        access_token: token.access_token.clone(),
+        id: token.id.clone(),
+        ..*token
+    });
+    let (sent_ago, unrevoked) = (record.sent_ago.clone(), unrevoked.collect());
+    Record { key: record.key.clone(), token, sent_ago, unrevoked, ..*record }
 }
 
 impl Archive for FakeArchive {

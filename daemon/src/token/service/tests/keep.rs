@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use super::{
     archive::FakeArchive,
-    world::{HOUR, World, limit, profile, profiles, request, text, with_grant},
+    world::{HOUR, World, failure, limit, profile, profiles, request, text, with_grant},
 };
 use crate::token::{
     error::TokenError,
     ports::IssueErrorKind,
+    revocations::Progress,
     service::{Source, TokenRequest},
 };
+
+fn url() -> url::Url {
+    "https://idp.example/revoke".parse().unwrap()
+}
 
 /// A world whose engine keeps what it has.
 async fn keeping() -> (World, FakeArchive) {
@@ -168,6 +173,53 @@ async fn an_archive_that_fails_stops_nobody_and_catches_up() {
     assert_eq!(archive.len(), 1);
     world.restart(&archive, &profiles([profile("p")])).await;
     assert_eq!(world.token().await, "token-4");
+}
+
+#[tokio::test]
+async fn what_waits_to_be_revoked_is_revoked_after_the_restart_and_once() {
+    let (mut world, archive) = keeping().await;
+    let revoking = || profiles([with_grant("p", |grant| grant.revocation_url = Some(url()))]);
+    world.restart(&archive, &revoking()).await;
+    world.token().await;
+    world.idp.revocation_fails(failure(IssueErrorKind::Unreachable));
+    let revoker = tokio::spawn(world.engine.clone().revoke_queued());
+    let forgotten = world.engine.forget_and_revoke("p", Duration::from_secs(1)).await.unwrap();
+    assert!(matches!(forgotten.revocations[0].progress, Progress::Later { .. }), "{forgotten:?}");
+    world.settle().await;
+    revoker.abort();
+    for _ in 0..2 {
+        world.restart(&archive, &revoking()).await;
+        let revoker = tokio::spawn(world.engine.clone().revoke_queued());
+        world.settle().await;
+        revoker.abort();
+    }
+    assert_eq!(world.idp.revoked(), ["token-1", "token-1"], "once in vain, once more after the restart");
+    assert_eq!(world.engine.pending_revocations("p").count, 0);
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn an_unused_token_that_is_dropped_does_not_come_back() {
+    let (mut world, archive) = keeping().await;
+    let short =
+        || profiles([with_grant("p", |grant| grant.revoke_unused_after = Some(Duration::from_secs(600)))]);
+    world.restart(&archive, &short()).await;
+    let looking = tokio::spawn(world.engine.clone().refresh_ahead());
+    world.token().await;
+    world.settle().await;
+    world.pass(600);
+    world.settle().await;
+    looking.abort();
+    world.restart(&archive, &short()).await;
+    assert_eq!(world.token().await, "token-2");
+    // It counts from the restart on, too.
+    world.settle().await;
+    world.restart(&archive, &short()).await;
+    let looking = tokio::spawn(world.engine.clone().refresh_ahead());
+    world.pass(600);
+    world.settle().await;
+    looking.abort();
+    assert_eq!(world.token().await, "token-3");
 }
 
 #[tokio::test]
