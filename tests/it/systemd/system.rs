@@ -16,6 +16,7 @@ fn one_usherd_for_the_machine_serves_those_who_are_listed_and_nobody_else() {
         machine.file(name, &text.replace("=/usr/bin/", "=/opt/usher/bin/"));
     }
     let _ = machine.run(include_str!("system.sh")).expect_ok();
-    // One for each usherd: the first, after the crash, after the stop, after each of two restarts of the socket.
-    assert_eq!(idp.token_requests(), 5);
+    // One for each usherd: the first, after the crash, after the stop, after each of two restarts of the socket; and one
+    // for the two with a store.
+    assert_eq!(idp.token_requests(), 6);
 }

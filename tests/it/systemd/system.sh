@@ -103,6 +103,19 @@ systemctl reset-failed usherd.service usherd.socket
 systemctl restart usherd.socket
 token alice > /dev/null
 
+step 'with a store a restart costs no request, and its key is a credential'
+(umask 077; od -An -N 32 -tx1 /dev/urandom | tr -d ' \n' > /etc/usher/secrets/usher-store)
+echo 'LoadCredential=usher-store:/etc/usher/secrets/usher-store' >> /etc/systemd/system/usherd.service.d/secrets.conf
+printf '\n[store]\nkey = { credential = "usher-store" }\n' >> "$config"
+systemctl daemon-reload
+systemctl restart usherd.service
+first=$(token alice)
+systemctl restart usherd.service
+[[ $(token alice) == "$first" ]] || fail 'it is another token'
+told=$(usher status)
+says 'tokens kept in /var/lib/' "$told"
+[[ $told != *weak* && $told != *DEGRADED* ]] || fail "$told"
+
 step 'who stops it is told when its process has ended'
 before=$(pid_of_usherd)
 says "usherd (pid $before) has finished" "$(usher stop)"
