@@ -163,8 +163,9 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let shutdown = signals.until_shutdown(&configuration, os::watch::lost(&house.place));
     let entrance = Entrance { listener: socket, routes, policy, max_connections };
     rpc::serve::serve(entrance, &house, shutdown).await;
-    drop(house);
+    // Before the socket is free for the next usherd: it is to find all.
     engine.keep_all(KEEP_PATIENCE).await;
+    drop(house);
     engine.tell_unrevoked();
     info!("stopped");
     Ok(())
@@ -173,9 +174,9 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
 /// Takes over what was kept before. If that takes long, calls are answered meanwhile.
 async fn take_over(engine: &Engine) {
     tokio::spawn(engine.clone().keep());
-    let restoring = engine.clone();
-    let restored = tokio::spawn(async move { restoring.restore().await });
-    if tokio::time::timeout(RESTORE_PATIENCE, restored).await.is_err() {
+    if engine.archive().is_some()
+        && tokio::time::timeout(RESTORE_PATIENCE, engine.has_looked()).await.is_err()
+    {
         warn!("what was kept before the restart takes long to read: tokens are fetched until it is there");
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn run(args: &Forget, caller: &mut Caller<'_>) -> Result<u8, Error> {
     match (args.manner.json, args.revoke) {
         (true, true) => answer_json(&facts(&args.profile, &answer), caller)?,
         (true, false) => {
-            answer_json(&json!({ "profile": &args.profile, "forgotten": answer.forgotten }), caller)?;
+            let ForgetResponse { forgotten, still_on_disk, .. } = answer;
+            let facts =
+                json!({ "profile": &args.profile, "forgotten": forgotten, "still_on_disk": still_on_disk });
+            answer_json(&facts, caller)?;
         }
         (false, true) => caller.answer(&revoked(&args.profile, &answer))?,
         (false, false) => caller.answer(&forgotten(&args.profile, answer.forgotten))?,
@@ -81,7 +84,13 @@ fn warnings(profile: &str, answer: &ForgetResponse, now: i64) -> Vec<String> {
         };
         Some(format!("{profile}: {tokens} {what}: {why}"))
     });
-    told.chain(some(&answer.advice).map(str::to_owned)).collect()
+    let on_disk = answer.still_on_disk.then(|| {
+        format!(
+            "{profile}: the store could not be written (see `usher status`): a copy may still be on disk, and come back \
+             when usherd is started again"
+        )
+    });
+    told.chain(some(&answer.advice).map(str::to_owned)).chain(on_disk).collect()
 }
 
 /// What is tried again is no failure.
@@ -105,6 +114,7 @@ fn facts(profile: &str, answer: &ForgetResponse) -> Value {
         "forgotten": answer.forgotten,
         "revocations": revocations.collect::<Vec<_>>(),
         "advice": some(&answer.advice),
+        "still_on_disk": answer.still_on_disk,
     })
 }
 
@@ -132,7 +142,7 @@ mod tests {
             retry_at: (*state == RevocationState::Queued).then_some(Timestamp { seconds: 1028, nanos: 0 }),
         });
         let forgotten = u32::try_from(states.len()).unwrap();
-        ForgetResponse { forgotten, revocations: revocations.collect(), advice: String::new() }
+        ForgetResponse { forgotten, revocations: revocations.collect(), ..ForgetResponse::default() }
     }
 
     #[test]
@@ -178,7 +188,9 @@ mod tests {
     fn programs_see_each_token() {
         let facts = facts("f", &answer(&[(RevocationState::Queued, "down")]));
         let revocation = json!({ "token_id": "t", "state": "queued", "message": "down", "retry_at": 1028 });
-        let all = json!({ "profile": "f", "forgotten": 1, "revocations": [revocation], "advice": null });
+        let all = json!({
+            "profile": "f", "forgotten": 1, "revocations": [revocation], "advice": null, "still_on_disk": false,
+        });
         assert_eq!(facts, all);
     }
 }

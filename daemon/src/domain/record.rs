@@ -40,12 +40,15 @@ pub struct Record {
     pub window: Duration,
     /// Tokens that have been dropped and wait to be revoked.
     pub unrevoked: Vec<Unrevoked>,
+    /// What was kept before may have a token that must not come back. Not kept itself.
+    pub has_dropped: bool,
 }
 
 impl Record {
     /// For a key that has nothing else.
     pub fn of_unrevoked(key: KeyId, written: Moment, unrevoked: Vec<Unrevoked>) -> Self {
-        Self { key, written, token: None, sent_ago: Vec::new(), window: Duration::ZERO, unrevoked }
+        let (sent_ago, window) = (Vec::new(), Duration::ZERO);
+        Self { key, written, token: None, sent_ago, window, unrevoked, has_dropped: true }
     }
 }
 

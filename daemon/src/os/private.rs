@@ -159,20 +159,19 @@ impl Directory {
 
     /// Takes the lock of this name in it. Does not wait for it.
     pub fn lock(&self, name: impl AsRef<Path>) -> Result<Lock, LockError> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(trusted::NO_FOLLOW)
-            .open(self.at(name))
-            .map_err(LockError::Io)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        let path = self.at(name);
+        let mut options = File::options();
+        options.read(true).custom_flags(trusted::NO_FOLLOW);
+        let file = options.clone().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = match file {
+            // One that is there already serves as well.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(&path),
+            file => file,
+        };
+        match Flock::lock(file.map_err(LockError::Io)?, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
-                // For people and for the message of a second daemon; nothing depends on it.
-                let written = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-                written.map_err(LockError::Io)?;
+                // For people and for the message of a second daemon; nothing depends on it, not on a full disk, either.
+                let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
                 Ok(Lock(lock))
             }
             Err((file, Errno::EWOULDBLOCK)) => {

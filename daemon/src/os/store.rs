@@ -1,8 +1,9 @@
 //! The store's directory: for us alone, locked, its files replaced as a whole.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -79,10 +80,12 @@ impl DiskDirectory {
 
     /// A new file, complete and on disk.
     pub fn create(&self, bytes: &[u8]) -> io::Result<NamedTempFile> {
-        let mut file = tempfile::Builder::new().prefix(NEW).tempfile_in(self.directory.path())?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        Ok(file)
+        // Opened and written by ourselves: its own errors have a path in them, which is another one each time.
+        let open = |path: &Path| File::options().write(true).create_new(true).mode(0o600).open(path);
+        let mut new = tempfile::Builder::new().prefix(NEW).make_in(self.directory.path(), open)?;
+        new.as_file_mut().write_all(bytes)?;
+        new.as_file().sync_all()?;
+        Ok(new)
     }
 
     /// Gives it its name.

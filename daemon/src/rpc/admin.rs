@@ -145,7 +145,9 @@ impl AdminService for Admin {
         } else {
             self.engine.forget(&profile).map(|count| Forgotten { count, ..Forgotten::default() })
         };
-        Ok(Response::new(convert::forgotten(forgotten.map_err(|error| status::failure(&error))?)))
+        let forgotten = forgotten.map_err(|error| status::failure(&error))?;
+        let still_on_disk = !self.engine.keeps_profile(&profile).await;
+        Ok(Response::new(ForgetResponse { still_on_disk, ..convert::forgotten(forgotten) }))
     }
 
     async fn stop(&self, request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

@@ -140,6 +140,7 @@ pub fn forgotten(forgotten: Forgotten) -> ForgetResponse {
         forgotten: forgotten.count,
         revocations: forgotten.revocations.into_iter().map(revocation).collect(),
         advice: forgotten.advice.unwrap_or_default(),
+        still_on_disk: false,
     }
 }
 

@@ -26,6 +26,15 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// No more damaged files are put aside; what comes after is removed.
 const MAX_CORRUPT: usize = 100;
 
+/// What could not be written.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    pub(super) ids: Vec<KeyId>,
+    pub(super) why: String,
+    /// There is no such directory any more.
+    pub(super) is_gone: bool,
+}
+
 /// A store that is open.
 pub(super) struct Files<D> {
     pub(super) disk: D,
@@ -34,6 +43,11 @@ pub(super) struct Files<D> {
 }
 
 impl<D: Disk> Files<D> {
+    /// Whether there is anything of a key.
+    pub(super) fn has_tokens(disk: &D) -> bool {
+        disk.names(MAX_FILES).is_ok_and(|(names, _)| names.iter().any(|name| name.ends_with(TOKEN)))
+    }
+
     /// All records. What a crash has left is taken away, and what is damaged or foreign put aside.
     pub(super) fn read(&self) -> Result<Vec<Kept>, String> {
         let (names, all) =
@@ -92,39 +106,49 @@ impl<D: Disk> Files<D> {
         }
     }
 
-    /// Writes these; answers those for which that failed, and why.
-    pub(super) fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), (Vec<KeyId>, String)> {
-        let (mut written, mut failed, mut why) = (Vec::new(), Vec::new(), None);
+    /// Writes these.
+    pub(super) fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), Unwritten> {
+        let (mut written, mut failed, mut error) = (Vec::new(), Vec::new(), None);
         for (id, record) in changes {
             match self.replace(&id, record.as_ref()) {
                 Ok(()) => written.push(id),
-                Err(error) => {
+                Err(why) => {
                     failed.push(id);
-                    why = Some(error);
+                    error = Some(why);
                 }
             }
         }
         if !written.is_empty()
-            && let Err(error) = self.disk.sync()
+            && let Err(why) = self.disk.sync()
         {
             failed.append(&mut written);
-            why = Some(error.to_string());
+            error = Some(why);
         }
-        match why {
-            Some(why) => Err((failed, format!("the store cannot be written: {why}"))),
+        match error {
+            Some(error) => {
+                let is_gone = error.kind() == io::ErrorKind::NotFound;
+                Err(Unwritten { ids: failed, why: format!("the store cannot be written: {error}"), is_gone })
+            }
             None => Ok(()),
         }
     }
 
-    fn replace(&self, id: &KeyId, record: Option<&Record>) -> Result<(), String> {
+    fn replace(&self, id: &KeyId, record: Option<&Record>) -> io::Result<()> {
         let stem = self.sealer.name(id);
         let name = format!("{stem}{TOKEN}");
-        let Some(record) = record else {
-            return self.disk.remove(&name).map_err(|error| error.to_string());
-        };
+        let Some(record) = record else { return self.disk.remove(&name) };
+        let written = self.put(&stem, &name, record);
+        if written.is_err() && record.has_dropped {
+            // What is there may be a token that was forgotten, or rejected: rather nothing than that. It takes no room.
+            self.disk.remove(&name)?;
+        }
+        written
+    }
+
+    fn put(&self, stem: &str, name: &str, record: &Record) -> io::Result<()> {
         let contents = format::encode(record, self.boot_id.as_deref());
-        let sealed = self.sealer.seal(&stem, contents).map_err(|error| format!("its key {error}"))?;
-        let new = self.disk.create(&sealed).map_err(|error| error.to_string())?;
-        self.disk.persist(new, &name).map_err(|error| error.to_string())
+        let sealed = self.sealer.seal(stem, contents).map_err(io::Error::other)?;
+        let new = self.disk.create(&sealed)?;
+        self.disk.persist(new, name)
     }
 }

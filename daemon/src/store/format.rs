@@ -53,11 +53,11 @@ struct WrittenToken {
 
 /// The bytes of a record.
 pub(super) fn encode(record: &Record, boot_id: Option<&str>) -> Zeroizing<Vec<u8>> {
-    let words = |scopes: &ScopeSet| scopes.iter().map(str::to_owned).collect();
+    let list = |scopes: &ScopeSet| scopes.iter().map(str::to_owned).collect();
     let token = record.token.as_ref().map(|token| WrittenToken {
         access_token: Zeroizing::new(token.access_token.expose_secret().to_owned()),
         id: token.id.0.clone(),
-        scopes: words(&token.scopes),
+        scopes: list(&token.scopes),
         left: token.left,
         refresh_in: token.refresh_in,
         length: token.length,
@@ -66,12 +66,15 @@ pub(super) fn encode(record: &Record, boot_id: Option<&str>) -> Zeroizing<Vec<u8
     let unrevoked: Vec<_> = record.unrevoked.iter().map(unrevoked).collect();
     let room = token.as_ref().map_or(0, |token| token.access_token.len())
         + unrevoked.iter().map(|token| token.access_token.len() + 200).sum::<usize>();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 4096 + 48 * record.sent_ago.len()));
+    let key = &record.key;
+    let words =
+        key.owner.grant.len() + key.scopes.to_string().len() + key.audience.as_deref().map_or(0, str::len);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room + 2 * words + 4096 + 48 * record.sent_ago.len()));
     let written = Written {
         profile: record.key.owner.profile.clone(),
         grant: record.key.owner.grant.clone(),
         audience: record.key.audience.as_deref().map(str::to_owned),
-        scopes: words(&record.key.scopes),
+        scopes: list(&record.key.scopes),
         boot_id: boot_id.map(str::to_owned),
         wall: record.written.wall,
         boot: record.written.boot,
@@ -127,6 +130,7 @@ pub(super) fn decode(bytes: &[u8], boot_id: Option<&str>) -> Option<Kept> {
         sent_ago: written.sent_ago,
         window: written.window,
         unrevoked,
+        has_dropped: false,
     };
     Some(Kept { record, this_boot: boot_id.is_some() && written.boot_id.as_deref() == boot_id })
 }
@@ -159,6 +163,7 @@ mod tests {
                 id: TokenId("gone".into()),
                 left: Duration::from_secs(9),
             }],
+            has_dropped: false,
         }
     }
 

@@ -25,7 +25,10 @@ use std::{
 
 use tracing::{error, info};
 
-use self::{files::Files, open::open};
+use self::{
+    files::{Files, Unwritten},
+    open::open,
+};
 use crate::{
     domain::{
         record::{KeyId, Record},
@@ -87,29 +90,36 @@ impl Store {
         read.await.map_err(|_| "reading the store was broken off".to_owned())?
     }
 
-    async fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), (Vec<KeyId>, String)> {
+    async fn write(&self, changes: Vec<(KeyId, Option<Record>)>) -> Result<(), Unwritten> {
         let ids: Vec<_> = changes.iter().map(|(id, _)| id.clone()).collect();
         let files = match self.files().await {
             Ok(files) => files,
-            Err(trouble) => return Err((ids, trouble)),
+            Err(why) => return Err(Unwritten { ids, why, is_gone: false }),
         };
         let written = tokio::task::spawn_blocking(move || files.write(changes)).await;
-        written.unwrap_or_else(|_| Err((ids, "writing to the store was broken off".to_owned())))
+        let why = || "writing to the store was broken off".to_owned();
+        let written = written.unwrap_or_else(|_| Err(Unwritten { ids, why: why(), is_gone: false }));
+        if written.as_ref().is_err_and(|unwritten| unwritten.is_gone) {
+            // Somebody has removed the directory: the next try makes another.
+            *self.open.lock().await = None;
+        }
+        written
     }
 }
 
 impl Archive for Store {
-    fn load(&self) -> BoxFuture<'_, Vec<Kept>> {
+    fn load(&self) -> BoxFuture<'_, Option<Vec<Kept>>> {
         Box::pin(async move {
             let read = self.read().await;
             self.note(read.as_ref().err().cloned());
-            read.unwrap_or_default()
+            read.ok()
         })
     }
 
     fn keep(&self, changes: Vec<(KeyId, Option<Record>)>) -> BoxFuture<'_, Vec<KeyId>> {
         Box::pin(async move {
-            let (failed, trouble) = self.write(changes).await.err().unzip();
+            let unwritten = self.write(changes).await.err();
+            let (failed, trouble) = unwritten.map(|unwritten| (unwritten.ids, unwritten.why)).unzip();
             self.note(trouble);
             failed.unwrap_or_default()
         })

@@ -3,7 +3,10 @@
 //! Where the key comes from is recorded when the store is made. Without the right key nothing is read, and nothing
 //! written over what another key has sealed; there is no fallback to another key, and none to plain text.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use tracing::{info, warn};
 
@@ -29,8 +32,18 @@ pub(super) async fn open(
     secrets: &dyn Secrets,
     boot_id: Option<String>,
 ) -> Result<Files<DiskDirectory>, String> {
-    let place = location.directory.clone();
-    let disk = blocking(move || DiskDirectory::make(&place)).await?.map_err(|error| error.to_string())?;
+    let Location { directory, key } = location.clone();
+    let made = blocking(move || {
+        let disk = DiskDirectory::make(&directory).map_err(|error| error.to_string())?;
+        match &key {
+            SecretRef::File(path) if lies_within(path, &directory) => Err(format!(
+                "the store's key, {}, lies in the store's own directory: whoever copies the one has the other; move it",
+                path.display()
+            )),
+            _ => Ok(disk),
+        }
+    });
+    let disk = made.await??;
     let (disk, recorded) =
         blocking(move || (read_header(&disk), disk)).await.map(|(header, disk)| (disk, header))?;
     let recorded = recorded.map_err(|why| format!("{} {why}", location.directory.display()))?;
@@ -38,6 +51,9 @@ pub(super) async fn open(
         Ok(secret) => secret,
         Err(error) => match (&location.key, &recorded) {
             (SecretRef::File(path), None) if path.symlink_metadata().is_err() => {
+                if Files::has_tokens(&disk) {
+                    return Err(lost_key(location));
+                }
                 let path = path.clone();
                 blocking(move || make_key(&path)).await??
             }
@@ -68,6 +84,23 @@ pub(super) async fn open(
         recorded.map(|()| files).map_err(|error| format!("the store cannot be written: {error}"))
     })
     .await?
+}
+
+fn lost_key(location: &Location) -> String {
+    let directory = location.directory.display();
+    format!(
+        "the store in {directory} has lost its key, {}: put it back; or, to begin anew, stop usherd and remove {directory}",
+        location.key
+    )
+}
+
+/// Whether the key's file is in the store's directory, by whatever way.
+fn lies_within(key: &Path, directory: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let within = |path: Option<PathBuf>| {
+        path.zip(real(directory)).is_some_and(|(path, store)| path.starts_with(store))
+    };
+    within(real(key)) || within(key.parent().and_then(real))
 }
 
 fn wrong_key(location: &Location, recorded: &Header) -> String {

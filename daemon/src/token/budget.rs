@@ -12,12 +12,15 @@ const DEFAULT_REQUESTS: u32 = 30;
 const WINDOW_MIN: Duration = Duration::from_secs(60);
 const WINDOW_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Requests of before this boot have a time, too: the clock of the budget begins so long before. No window is longer.
+const BEFORE_BOOT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// The requests that count, by when they were sent.
 #[derive(Debug)]
 pub struct Budget {
     limit: RequestLimit,
     follows_lifetime: bool,
-    /// On the clock that nobody can set.
+    /// On the clock that nobody can set, counted from [`BEFORE_BOOT`].
     sent: VecDeque<Duration>,
 }
 
@@ -43,17 +46,19 @@ impl Budget {
         }
     }
 
-    /// When the requests were sent that count, the oldest first.
+    /// How long ago the requests were sent that count, the oldest first.
     pub fn counting(&self, now: Moment) -> impl Iterator<Item = Duration> {
-        self.sent.iter().copied().filter(move |sent| self.counts(*sent, now))
+        let ages = self.sent.iter().map(move |sent| clock(now).saturating_sub(*sent));
+        ages.filter(|age| *age < self.limit.window)
     }
 
-    /// Takes over what was sent before a restart, and the window as it was learnt. What has been sent since counts
-    /// as well.
-    pub fn restore(&mut self, mut sent: Vec<Duration>, window: Duration) {
-        if self.follows_lifetime {
+    /// Takes over what was sent so long ago, before a restart, and the window as it was learnt; zero: it was not.
+    /// What has been sent since counts as well.
+    pub fn restore(&mut self, ages: &[Duration], window: Duration, now: Moment) {
+        if self.follows_lifetime && !window.is_zero() {
             self.learn_lifetime(window);
         }
+        let mut sent: Vec<_> = ages.iter().map(|age| clock(now).saturating_sub(*age)).collect();
         sent.extend(self.sent.drain(..));
         sent.sort_unstable();
         let surplus = sent.len().saturating_sub(self.limit.requests as usize);
@@ -70,7 +75,7 @@ impl Budget {
     pub fn wait(&self, now: Moment) -> Duration {
         let limit = self.limit.requests as usize;
         match self.sent.len().checked_sub(limit).and_then(|index| self.sent.get(index)) {
-            Some(sent) => sent.saturating_add(self.limit.window).saturating_sub(now.boot),
+            Some(sent) => sent.saturating_add(self.limit.window).saturating_sub(clock(now)),
             None => Duration::ZERO,
         }
     }
@@ -81,7 +86,7 @@ impl Budget {
         if !wait.is_zero() {
             return Err(wait);
         }
-        self.sent.push_back(now.boot);
+        self.sent.push_back(clock(now));
         while self.sent.len() > self.limit.requests as usize {
             self.sent.pop_front();
         }
@@ -97,10 +102,10 @@ impl Budget {
     pub fn is_untouched(&self, now: Moment) -> bool {
         self.left(now) == self.limit.requests
     }
+}
 
-    fn counts(&self, sent: Duration, now: Moment) -> bool {
-        sent.saturating_add(self.limit.window) > now.boot
-    }
+fn clock(now: Moment) -> Duration {
+    now.boot.saturating_add(BEFORE_BOOT)
 }
 
 #[cfg(test)]
@@ -146,6 +151,26 @@ mod tests {
         budget.set_limit(Some(RequestLimit { requests: 3, window: Duration::from_secs(100) }));
         assert_eq!((budget.left(at(5)), budget.wait(at(5))), (0, Duration::from_secs(97)));
         assert!(!budget.is_untouched(at(5)) && budget.is_untouched(at(104)));
+    }
+
+    #[test]
+    fn what_was_sent_before_a_restart_counts_for_as_long_as_it_would_have() {
+        let ages = |ages: &[u64]| ages.iter().map(|age| Duration::from_secs(*age)).collect::<Vec<_>>();
+        let day = Duration::from_secs(86_400);
+        // Long before this boot.
+        let mut budget = Budget::new(Some(RequestLimit { requests: 2, window: day }));
+        budget.restore(&ages(&[80_000, 7_000]), day, at(30));
+        assert_eq!((budget.left(at(30)), budget.wait(at(30))), (0, Duration::from_secs(6_400)));
+        assert_eq!(budget.counting(at(40)).map(|age| age.as_secs()).collect::<Vec<_>>(), [80_010, 7_010]);
+        assert_eq!((budget.left(at(6_430)), budget.left(at(80_000))), (1, 2));
+        // With what has been sent since, in the order of time, and no more than count.
+        budget.restore(&ages(&[200_000, 90_000, 10]), day, at(6_430));
+        assert_eq!((budget.left(at(6_430)), budget.sent.len()), (0, 2));
+        let mut learnt = Budget::new(None);
+        learnt.restore(&[], Duration::ZERO, at(0));
+        assert_eq!(learnt.limit().window, WINDOW_MAX);
+        learnt.restore(&[], Duration::from_secs(300), at(0));
+        assert_eq!(learnt.limit().window, Duration::from_secs(300));
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Entry {
             token: None,
             flight: None,
             fetch: None,
+            has_dropped: false,
             retired: false,
             generation: 0,
             trouble: None,
@@ -205,6 +206,7 @@ impl Entry {
                 return Decision::Refuse(refusal);
             }
             state.token = None;
+            state.has_dropped = true;
             state.rejections.note(now);
             self.unkept.note(&self.id);
         }
@@ -379,6 +381,7 @@ impl Entry {
     pub fn forget(&self) -> Option<Arc<Token>> {
         let mut state = self.lock();
         state.generation += 1;
+        state.has_dropped = true;
         self.changed();
         state.token.take()
     }

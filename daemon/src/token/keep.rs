@@ -6,49 +6,98 @@
 
 use std::{future, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
     backoff,
     entry::Entry,
-    ports::{ArchiveState, Kept},
+    ports::{Archive, ArchiveState, Kept},
     restore,
     service::Engine,
 };
 use crate::domain::{
     profile::Grant,
-    record::{KeyId, Record},
+    record::{KeyId, Record, Unrevoked},
 };
 
+/// How long whoever has tokens dropped waits for the archive to have dropped them, too.
+const WIPE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an archive that fails may take for its last try.
+const LAST_TRY: Duration = Duration::from_millis(500);
+
 impl Engine {
-    /// Takes over what was kept before. What cannot be used any more is no longer kept.
-    pub async fn restore(&self) {
-        let Some(archive) = self.shared.ports.archive.clone() else { return };
+    /// Takes over what was kept before, and then has the archive keep what changes, for ever. As long as what was kept
+    /// cannot be read, nothing is written over it.
+    pub async fn keep(self) {
+        let Some(archive) = self.shared.ports.archive.clone() else { return future::pending().await };
+        let unkept = &self.shared.unkept;
+        let mut failures = 0;
+        while !self.restore(&*archive).await {
+            unkept.looked();
+            failures += 1;
+            self.pause(failures).await;
+        }
+        unkept.looked();
+        failures = 0;
+        loop {
+            let ids = unkept.take().await;
+            let failed = archive.keep(self.records(ids)).await;
+            let all_kept = failed.is_empty();
+            unkept.kept(failed);
+            if all_kept {
+                failures = 0;
+            } else {
+                failures += 1;
+                self.pause(failures).await;
+            }
+        }
+    }
+
+    /// After so many failures in a row.
+    async fn pause(&self, failures: u32) {
+        let _ = timeout(backoff::unkept(failures), self.shared.unkept.hurried()).await;
+    }
+
+    /// Waits until what was kept before is there, or is known not to be there for now.
+    pub async fn has_looked(&self) {
+        self.shared.unkept.has_looked().await;
+    }
+
+    /// Takes over what was kept before. What cannot be used any more is no longer kept. Whether it could be read.
+    async fn restore(&self, archive: &dyn Archive) -> bool {
+        let Some(all) = archive.load().await else { return false };
         let mut restored = 0_usize;
-        for kept in archive.load().await {
-            let id = kept.record.key.clone();
+        for kept in all {
+            let (id, unrevoked) = (kept.record.key.clone(), kept.record.unrevoked.len());
             match self.directory().find(&id, self.now()) {
                 Some(entry) if self.restore_key(&entry, kept) => restored += 1,
-                _ => self.shared.unkept.note(&id),
+                Some(_) => self.shared.unkept.note(&id),
+                None => {
+                    tell_given_up(&id, unrevoked);
+                    self.shared.unkept.note(&id);
+                }
             }
         }
         if restored > 0 {
             info!(keys = restored, "taken over from before the restart");
         }
+        true
     }
 
     /// Whether there was anything of use.
     fn restore_key(&self, entry: &Arc<Entry>, kept: Kept) -> bool {
         let (Kept { mut record, this_boot }, now) = (kept, self.now());
-        let mut unrevoked = std::mem::take(&mut record.unrevoked);
-        unrevoked.retain_mut(|token| self.revoke_again(entry, token, record.written, this_boot));
-        let sent = restore::sent(&record, this_boot, now);
+        let unrevoked = std::mem::take(&mut record.unrevoked);
+        let again = |token: &&Unrevoked| self.revoke_again(entry, token, record.written, this_boot);
+        let goes_on = unrevoked.iter().filter(again).count();
+        let sent_ago = restore::sent_ago(&record, this_boot, now);
         let token = record.token.and_then(|token| {
             let lifetime = restore::lifetime(&token, record.written, this_boot, now)?;
             Some(restore::token(token, lifetime))
         });
-        let restored = entry.restore(token, sent, record.window, now);
+        let restored = entry.restore(token, &sent_ago, record.window, now);
         if let Some(at) = entry.next_look(now) {
             self.shared.agenda.note(at, &entry.id.owner.profile, entry);
         }
@@ -57,34 +106,24 @@ impl Engine {
         {
             self.note_unused(&slot.profile.name, grant, entry);
         }
-        restored || !unrevoked.is_empty()
+        restored || goes_on > 0
     }
 
-    /// Has the archive keep what changes, for ever.
-    pub async fn keep(self) {
-        let Some(archive) = self.shared.ports.archive.clone() else { return future::pending().await };
-        let mut failures = 0;
-        loop {
-            let ids = self.shared.unkept.take().await;
-            let failed = archive.keep(self.records(ids)).await;
-            let all_kept = failed.is_empty();
-            self.shared.unkept.kept(failed);
-            if all_kept {
-                failures = 0;
-            } else {
-                failures += 1;
-                sleep(backoff::unkept(failures)).await;
-            }
-        }
-    }
-
-    /// Waits until all is kept, for so long at most, and not at all for an archive that fails.
+    /// Waits until all is kept, for so long at most. An archive that fails has one more try.
     pub async fn keep_all(&self, patience: Duration) {
         let fails = self.archive().is_some_and(|(state, _)| state.trouble.is_some());
-        let patience = if fails { Duration::ZERO } else { patience };
-        if timeout(patience, self.shared.unkept.all_kept()).await.is_err() {
+        self.shared.unkept.hurry();
+        let patience = if fails { LAST_TRY } else { patience };
+        if timeout(patience, self.shared.unkept.all_kept(|_| true)).await.is_err() {
             warn!("some tokens could not be kept: after the restart they are fetched anew");
         }
+    }
+
+    /// Waits until all keys of a profile are kept as they are, and no longer than an archive takes that is well. Whether
+    /// they are.
+    pub async fn keeps_profile(&self, profile: &str) -> bool {
+        let kept = self.shared.unkept.all_kept(|id| id.owner.profile == profile);
+        timeout(WIPE_PATIENCE, kept).await.is_ok()
     }
 
     /// The keys as they are now.
@@ -113,5 +152,16 @@ impl Engine {
     pub fn archive(&self) -> Option<(ArchiveState, usize)> {
         let archive = self.shared.ports.archive.as_ref()?;
         Some((archive.state(), self.shared.unkept.count()))
+    }
+}
+
+/// Tokens were to be revoked of a key that is gone.
+fn tell_given_up(key: &KeyId, tokens: usize) {
+    if tokens > 0 {
+        warn!(
+            profile = key.owner.profile,
+            tokens,
+            "not revoked: the profile is not the one any more that they were of; they stay valid until they expire"
+        );
     }
 }

@@ -26,11 +26,11 @@ pub trait Clock: Send + Sync {
 
 /// Keeps over a restart what must not be lost by one. Nobody's call waits for it.
 pub trait Archive: Send + Sync {
-    /// All that was kept and can be read.
-    fn load(&self) -> BoxFuture<'_, Vec<Kept>>;
+    /// All that was kept. None: it cannot be read now.
+    fn load(&self) -> BoxFuture<'_, Option<Vec<Kept>>>;
 
     /// Keeps each of these in the place of what was kept of its key; with none, keeps nothing of it. Answers
-    /// those for which that failed.
+    /// those for which that failed. Not called before what was kept has been loaded: that would be lost.
     fn keep(&self, changes: Vec<(KeyId, Option<Record>)>) -> BoxFuture<'_, Vec<KeyId>>;
 
     /// How it fares.

@@ -38,10 +38,10 @@ pub fn lifetime(token: &KeptToken, written: Moment, this_boot: bool, now: Moment
     (!lifetime.left(now).is_zero()).then_some(lifetime)
 }
 
-/// When a token ends that waits to be revoked. None: it has.
+/// When a token ends that waits to be revoked. None: it has. One of unknown age may still be valid.
 pub fn expires_at(token: &Unrevoked, written: Moment, this_boot: bool, now: Moment) -> Option<Moment> {
-    let age = age(written, this_boot, now)?;
-    let ends = if this_boot { written + token.left } else { now + token.left.checked_sub(age)? };
+    let age = age(written, this_boot, now).unwrap_or_default();
+    let ends = now + token.left.saturating_sub(age);
     (!ends.reached(now)).then_some(ends)
 }
 
@@ -59,11 +59,11 @@ pub fn token(kept: KeptToken, lifetime: Lifetime) -> Token {
     }
 }
 
-/// When the requests were sent that count, on the boot clock as it runs now. Where that cannot be told they count as
-/// later than they were: the budget is not exceeded.
-pub fn sent(record: &Record, this_boot: bool, now: Moment) -> Vec<Duration> {
+/// How long ago the requests were sent that count. Where that cannot be told they count as later than they were: the
+/// budget is not exceeded.
+pub fn sent_ago(record: &Record, this_boot: bool, now: Moment) -> Vec<Duration> {
     let age = age(record.written, this_boot, now).unwrap_or_default();
-    record.sent_ago.iter().map(|ago| now.boot.saturating_sub(age.saturating_add(*ago))).collect()
+    record.sent_ago.iter().map(|ago| age.saturating_add(*ago)).collect()
 }
 
 #[cfg(test)]
@@ -142,6 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_revoked_is_so_unless_it_is_known_to_have_expired() {
+        let token =
+            Unrevoked { access_token: "t".into(), id: TokenId("id".into()), left: Duration::from_secs(100) };
+        let left = |this_boot, now| {
+            expires_at(&token, at(10_000, 500), this_boot, now).map(|end| end.after(now).as_secs())
+        };
+        assert_eq!((left(true, at(9_000, 540)), left(true, at(10_000, 600))), (Some(60), None));
+        assert_eq!((left(false, at(10_060, 5)), left(false, at(10_100, 5))), (Some(40), None));
+        assert_eq!(left(false, at(9_000, 5)), Some(100), "who knows");
+    }
+
+    #[test]
     fn a_request_never_counts_as_older_than_it_is() {
         let record = |written| Record {
             key: KeyId {
@@ -154,13 +166,13 @@ mod tests {
             sent_ago: [300, 10].map(Duration::from_secs).into(),
             window: Duration::from_secs(HOUR),
             unrevoked: Vec::new(),
+            has_dropped: false,
         };
-        let sent = |written, this_boot, now| {
-            sent(&record(written), this_boot, now).iter().map(Duration::as_secs).collect::<Vec<_>>()
+        let ago = |written, this_boot, now| {
+            sent_ago(&record(written), this_boot, now).iter().map(Duration::as_secs).collect::<Vec<_>>()
         };
-        assert_eq!(sent(at(10_000, 500), true, at(10_100, 600)), [200, 490]);
-        assert_eq!(sent(at(10_000, 50_000), false, at(10_100, 1000)), [600, 890]);
-        assert_eq!(sent(at(10_000, 50_000), false, at(10_100, 120)), [0, 10], "before this boot");
-        assert_eq!(sent(at(10_000, 50_000), false, at(0, 1000)), [700, 990], "who knows how long ago");
+        assert_eq!(ago(at(10_000, 500), true, at(10_100, 600)), [400, 110]);
+        assert_eq!(ago(at(10_000, 50_000), false, at(10_100, 7)), [400, 110]);
+        assert_eq!(ago(at(10_000, 50_000), false, at(0, 1000)), [300, 10], "who knows how long ago");
     }
 }

@@ -4,7 +4,7 @@
 //! whole: a client that is refused, or an IdP that is down, is not asked once more for each of its tokens.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -231,6 +231,17 @@ impl Revocations {
             left: item.expires_at.after(now),
         });
         unrevoked.filter(|token| !token.left.is_zero()).take(KEPT).collect()
+    }
+
+    /// How many wait, and how many of them a restart can go on with: some of each key that is still there then.
+    pub fn kept(&self, is_kept: impl Fn(&KeyId) -> bool) -> (usize, usize) {
+        let lanes = self.lock();
+        let mut of_keys: HashMap<&KeyId, usize> = HashMap::new();
+        for queued in lanes.lanes.iter().flat_map(|lane| &lane.queue) {
+            *of_keys.entry(&queued.item.key).or_default() += 1;
+        }
+        let kept = of_keys.iter().filter(|(key, _)| is_kept(key)).map(|(_, count)| (*count).min(KEPT)).sum();
+        (of_keys.values().sum(), kept)
     }
 
     /// How many wait.

@@ -149,6 +149,8 @@ impl Engine {
             return false;
         };
         if !grant.may_revoke() {
+            let profile = &slot.profile.name;
+            warn!(profile, token_id = %token.id, "not revoked: no revocation endpoint is known any more");
             return false;
         }
         let (key, grant) = (entry.id.clone(), Arc::new(ClientCredentials::clone(grant)));
@@ -244,14 +246,17 @@ impl Engine {
 
     /// Tells how many tokens stay valid because usherd ends.
     pub fn tell_unrevoked(&self) {
-        let pending = self.shared.revocations.count();
-        if pending == 0 {
-            return;
+        let is_kept = self.archive().is_some_and(|(state, unkept)| state.trouble.is_none() && unkept == 0);
+        let directory = self.directory();
+        let (all, found) = self.shared.revocations.kept(|key| is_kept && directory.peek(key).is_some());
+        if found > 0 {
+            info!(
+                pending = found,
+                "tokens wait to be revoked: usherd goes on with that when it is started again"
+            );
         }
-        if self.archive().is_some_and(|(state, unkept)| state.trouble.is_none() && unkept == 0) {
-            info!(pending, "tokens wait to be revoked: usherd goes on with that when it is started again");
-        } else {
-            warn!(pending, "tokens that were to be revoked stay valid until they expire");
+        if all > found {
+            warn!(pending = all - found, "tokens that were to be revoked stay valid until they expire");
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashSet,
+    pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::domain::record::KeyId;
 
@@ -20,13 +21,16 @@ pub struct Unkept {
     off: bool,
     ids: Mutex<Ids>,
     more: Notify,
-    all_kept: Notify,
+    was_kept: Notify,
+    hurry: Notify,
+    /// What was kept before has been looked for.
+    looked: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Ids {
     waiting: HashSet<KeyId>,
-    being_kept: usize,
+    being_kept: HashSet<KeyId>,
 }
 
 impl Unkept {
@@ -53,8 +57,8 @@ impl Unkept {
             {
                 let mut ids = self.lock();
                 if !ids.waiting.is_empty() {
-                    ids.being_kept = ids.waiting.len();
-                    return ids.waiting.drain().collect();
+                    ids.being_kept = std::mem::take(&mut ids.waiting);
+                    return ids.being_kept.iter().cloned().collect();
                 }
             }
             self.more.notified().await;
@@ -64,27 +68,48 @@ impl Unkept {
     /// What was taken is kept now, but for these.
     pub fn kept(&self, failed: Vec<KeyId>) {
         let mut ids = self.lock();
-        ids.being_kept = 0;
+        ids.being_kept.clear();
         ids.waiting.extend(failed);
-        if ids.waiting.is_empty() {
-            drop(ids);
-            self.all_kept.notify_waiters();
-        }
+        drop(ids);
+        self.was_kept.notify_waiters();
     }
 
     /// How many are not kept as they are.
     pub fn count(&self) -> usize {
         let ids = self.lock();
-        ids.waiting.len() + ids.being_kept
+        ids.waiting.len() + ids.being_kept.len()
     }
 
-    /// Waits until all are kept.
-    pub async fn all_kept(&self) {
+    /// Whoever waits before they try again need not.
+    pub fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+
+    /// Ends when somebody is in a hurry.
+    pub async fn hurried(&self) {
+        self.hurry.notified().await;
+    }
+
+    /// What was kept before has been looked for, in vain or not.
+    pub fn looked(&self) {
+        self.looked.send_replace(true);
+    }
+
+    /// Waits until what was kept before has been looked for.
+    pub async fn has_looked(&self) {
+        // The sender lives as long as this.
+        let _ = self.looked.subscribe().wait_for(|looked| *looked).await;
+    }
+
+    /// Waits until all are kept, of those that `count`.
+    pub async fn all_kept(&self, count: impl Fn(&KeyId) -> bool) {
         loop {
-            let told = self.all_kept.notified();
+            let mut told = pin!(self.was_kept.notified());
+            // What happens from here on is told.
+            told.as_mut().enable();
             {
                 let ids = self.lock();
-                if self.off || (ids.waiting.is_empty() && ids.being_kept == 0) {
+                if !ids.waiting.iter().chain(&ids.being_kept).any(&count) {
                     return;
                 }
             }
@@ -114,26 +139,27 @@ mod tests {
     #[tokio::test]
     async fn what_fails_or_changes_meanwhile_is_there_again() {
         let unkept = Unkept::default();
-        assert!(unkept.all_kept().now_or_never().is_some());
+        assert!(unkept.all_kept(|_| true).now_or_never().is_some());
         unkept.note(&id("a"));
         unkept.note(&id("a"));
         unkept.note(&id("b"));
         assert_eq!(unkept.take().await.len(), 2);
         assert!(unkept.take().now_or_never().is_none());
-        assert!(unkept.all_kept().now_or_never().is_none(), "they are being kept");
+        assert!(unkept.all_kept(|_| true).now_or_never().is_none(), "they are being kept");
+        assert!(unkept.all_kept(|id| id.owner.profile == "c").now_or_never().is_some());
         unkept.note(&id("c"));
         unkept.kept(vec![id("b")]);
         let mut again: Vec<_> = unkept.take().await.into_iter().map(|id| id.owner.profile.clone()).collect();
         again.sort_unstable();
         assert_eq!(again, ["b", "c"]);
         unkept.kept(Vec::new());
-        assert!(unkept.all_kept().now_or_never().is_some());
+        assert!(unkept.all_kept(|_| true).now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn where_nothing_is_kept_nothing_is_noted() {
         let unkept = Unkept::off();
         unkept.note(&id("a"));
-        assert!(unkept.take().now_or_never().is_none() && unkept.all_kept().now_or_never().is_some());
+        assert!(unkept.take().now_or_never().is_none() && unkept.all_kept(|_| true).now_or_never().is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use serde_json::json;
 use usher_testkit::{PATIENCE, sandbox::Sandbox};
 
 use super::{degraded, directory, keeping, key, restart, restart_by, source, tokens, wait};
@@ -77,6 +78,23 @@ fn with_another_key_it_runs_in_memory_and_overwrites_nothing() {
         fs::rename(path.with_extension("right"), &path).expect("renamed");
     });
     assert_eq!(source(&world.usherd), "cache", "the right key opens what was there");
+}
+
+#[test]
+fn a_key_that_comes_late_opens_what_was_there() {
+    let world = keeping("");
+    let before = facts(&world.usherd, &["frontdoor"]);
+    let world = restart_by(world, |usherd| {
+        let path = key(&usherd);
+        drop(usherd.stop());
+        fs::rename(&path, path.with_extension("hidden")).expect("renamed");
+    });
+    wait(|| degraded(&world.usherd).contains("key cannot be read"));
+    fs::rename(key(&world.usherd).with_extension("hidden"), key(&world.usherd)).expect("renamed");
+    world.usherd.wait_for_log("taken over from before the restart", PATIENCE);
+    let after = facts(&world.usherd, &["frontdoor"]);
+    assert_eq!((&after["source"], &after["token_id"]), (&json!("cache"), &before["token_id"]));
+    assert_eq!((world.idp.token_requests(), degraded(&world.usherd)), (1, String::new()));
 }
 
 #[test]

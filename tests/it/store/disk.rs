@@ -56,15 +56,19 @@ fn where_writing_fails_tokens_are_served_from_memory_and_status_says_so() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_what_was_there() {
+fn a_write_that_fails_leaves_what_was_there_but_no_token_that_was_rejected() {
     let world = keeping("");
-    facts(&world.usherd, &["frontdoor"]);
+    let id = facts(&world.usherd, &["frontdoor"])["token_id"].as_str().expect("a token_id").to_owned();
     let world = tampered(world, "fsync:error=ENOSPC");
     let before = fs::read(&tokens(&world.usherd)[0]).expect("a file");
-    let id = facts(&world.usherd, &["frontdoor"])["token_id"].as_str().expect("a token_id").to_owned();
-    assert_eq!(facts(&world.usherd, &["frontdoor", "--rejected", &id])["source"], "refreshed");
+    assert_eq!(facts(&world.usherd, &["frontdoor", "--scope", "frontdoor.read"])["source"], "fetched");
     wait(|| degraded(&world.usherd).contains("No space left"));
     assert_eq!(fs::read(&tokens(&world.usherd)[0]).expect("a file"), before);
+    let world = tampered(world, "fsync:error=ENOSPC");
+    assert_eq!(facts(&world.usherd, &["frontdoor", "--rejected", &id])["source"], "refreshed");
+    wait(|| tokens(&world.usherd).is_empty());
+    let world = restart(world);
+    assert_eq!(source(&world.usherd), "fetched");
 }
 
 #[test]
@@ -129,7 +133,8 @@ fn a_disk_that_hangs_keeps_nobody_waiting() {
     for _ in 0..20 {
         assert_eq!(source(&world.usherd), "cache");
     }
-    let _ = world.usherd.usher(&["forget", "frontdoor"]).expect_ok();
+    let told = world.usherd.usher(&["forget", "frontdoor"]).expect_ok().stderr;
+    assert!(told.contains("a copy may still be on disk"), "{told}");
     assert_eq!(source(&world.usherd), "fetched");
     // Nor does it keep the daemon from its end, but for strace, which holds what it delays.
     let strace = tracer(world.usherd.pid());

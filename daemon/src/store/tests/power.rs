@@ -36,6 +36,7 @@ pub(super) fn record(profile: u64, number: u64) -> Record {
         sent_ago: Vec::new(),
         window: Duration::from_secs(60),
         unrevoked: Vec::new(),
+        has_dropped: false,
     }
 }
 
@@ -88,7 +89,7 @@ fn schedule(seed: u64) {
                 .collect(),
         );
         disk.mend();
-        let failed = written.err().map(|(failed, _)| failed).unwrap_or_default();
+        let failed = written.err().map(|unwritten| unwritten.ids).unwrap_or_default();
         for (profile, number) in changes {
             let possible = may_be.get_mut(&profile).unwrap();
             if !failed.contains(&id(profile)) {
@@ -122,6 +123,18 @@ fn after_a_power_cut_each_key_is_as_before_or_as_it_was_to_be() {
     match number("USHER_SEED") {
         Some(seed) => schedule(seed),
         None => (0..number("USHER_SCHEDULES").unwrap_or(2_000)).for_each(schedule),
+    }
+}
+
+#[test]
+fn a_token_that_was_dropped_is_not_left_where_the_disk_is_full() {
+    for (has_dropped, left) in [(false, 1), (true, 0)] {
+        let disk = SimDisk::default();
+        files(&disk).write(vec![(id(0), Some(record(0, 1)))]).unwrap();
+        disk.fail_in(0);
+        let without = Record { token: None, has_dropped, ..record(0, 2) };
+        assert_eq!(files(&disk).write(vec![(id(0), Some(without))]).unwrap_err().ids, [id(0)]);
+        assert_eq!(kept(&disk).len(), left, "has_dropped: {has_dropped}");
     }
 }
 

@@ -55,7 +55,7 @@ async fn write(store: &Store, profile: u64) -> bool {
 }
 
 async fn count(store: &Store) -> usize {
-    store.load().await.len()
+    store.load().await.map_or(0, |kept| kept.len())
 }
 
 fn trouble(store: &Store) -> String {
@@ -83,7 +83,7 @@ async fn what_is_kept_is_there_after_a_restart_and_readable_by_nobody_else() {
         assert!(!sealed.windows(secret.len()).any(|part| part == secret.as_bytes()), "{secret}");
     }
     let store = home.store();
-    let kept = store.load().await;
+    let kept = store.load().await.unwrap();
     assert_eq!(kept.len(), 1);
     assert!(kept[0].this_boot);
     assert!(store.keep(vec![(id(7), None)]).await.is_empty());
@@ -238,6 +238,40 @@ impl Secrets for Fixed {
     fn resolve<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>> {
         Box::pin(async { Err(SecretError("there is no such credential".into())) })
     }
+}
+
+#[tokio::test]
+async fn a_key_is_made_for_a_new_store_alone_and_elsewhere() {
+    let home = Home::new();
+    assert!(write(&home.store(), 1).await);
+    // The header is damaged, and the key not there yet.
+    fs::write(home.at("state/store/store"), "{}").unwrap();
+    fs::rename(home.at("key"), home.at("hidden")).unwrap();
+    let store = home.store();
+    assert!(store.load().await.is_none() && !home.at("key").exists());
+    assert!(trouble(&store).contains("has lost its key"), "{}", trouble(&store));
+    fs::rename(home.at("hidden"), home.at("key")).unwrap();
+    assert_eq!(count(&store).await, 1);
+    for key in ["state/store/key", "link/key"] {
+        let home = Home::new();
+        symlink(home.at("state/store"), home.at("link")).unwrap();
+        let store = home.store_with_key(key);
+        assert!(!write(&store, 1).await);
+        assert!(trouble(&store).contains("lies in the store's own directory"), "{}", trouble(&store));
+        assert_eq!(home.names(), ["lock"], "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_removed_is_made_again() {
+    let home = Home::new();
+    let store = home.store();
+    assert!(write(&store, 1).await);
+    fs::remove_dir_all(home.at("state/store")).unwrap();
+    assert!(!write(&store, 1).await, "it is noticed");
+    assert!(!trouble(&store).contains("/proc/"), "{}", trouble(&store));
+    assert!(write(&store, 1).await && trouble(&store).is_empty());
+    assert_eq!(count(&store).await, 1);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ impl Entry {
                 refresh_in: lifetime.refresh_at.after(now),
                 length: lifetime.length,
             });
-        let sent_ago: Vec<_> = state.budget.counting(now).map(|sent| now.boot.saturating_sub(sent)).collect();
+        let sent_ago: Vec<_> = state.budget.counting(now).collect();
         let kept = !state.retired && (token.is_some() || !sent_ago.is_empty());
         kept.then(|| Record {
             key: self.id.clone(),
@@ -32,14 +32,22 @@ impl Entry {
             sent_ago,
             window: state.budget.limit().window,
             unrevoked: Vec::new(),
+            has_dropped: state.has_dropped,
         })
     }
 
-    /// Takes over what was kept. A token that is there already is the better one. Whether anything was of use.
-    pub fn restore(&self, token: Option<Token>, sent: Vec<Duration>, window: Duration, now: Moment) -> bool {
+    /// Takes over what was kept. A token that has come meanwhile is the better one, and one that has been dropped
+    /// meanwhile does not come back. Whether anything was of use.
+    pub fn restore(
+        &self,
+        token: Option<Token>,
+        sent_ago: &[Duration],
+        window: Duration,
+        now: Moment,
+    ) -> bool {
         let mut state = self.lock();
-        state.budget.restore(sent, window);
-        if state.token.is_none() {
+        state.budget.restore(sent_ago, window, now);
+        if state.token.is_none() && state.fetched == 0 && !state.has_dropped && !state.retired {
             state.token = token.map(Arc::new);
         }
         // Whether anybody needs it is seen from now on.

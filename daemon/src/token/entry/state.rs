@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) flight: Option<Flight>,
     /// The task of the flight.
     pub(super) fetch: Option<AbortHandle>,
+    /// A token has been dropped on purpose: what was kept of it must not come back.
+    pub(super) has_dropped: bool,
     /// The profile is gone, or asks for other tokens now.
     pub(super) retired: bool,
     /// A flight that began before this was raised must not fill the cache.

@@ -49,6 +49,7 @@ impl Entry {
             state.unused_look = true;
             return Unused::Later(at);
         }
+        state.has_dropped = true;
         state.token.take().map_or(Unused::Nothing, Unused::Dropped)
     }
 

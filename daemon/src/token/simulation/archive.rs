@@ -25,7 +25,7 @@ impl SimArchive {
 }
 
 impl Archive for SimArchive {
-    fn load(&self) -> BoxFuture<'_, Vec<Kept>> {
+    fn load(&self) -> BoxFuture<'_, Option<Vec<Kept>>> {
         self.disk.load()
     }
 

@@ -282,8 +282,8 @@ impl Schedule {
         }
         self.engine = engine(&self.clock, &self.idp, &self.secrets, &self.archive, self.seed);
         self.begin();
-        self.engine.restore().await;
         self.work();
+        self.engine.has_looked().await;
     }
 
     /// What a key held and still could answer, it holds, or something newer.

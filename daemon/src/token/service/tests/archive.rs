@@ -67,8 +67,10 @@ impl FakeArchive {
 
     fn all(&self) -> Vec<Kept> {
         let kept = self.0.lock().unwrap();
-        let records = kept.records.values().filter(|_| !kept.fails);
-        records.map(|(record, boot)| Kept { record: copy(record), this_boot: *boot == kept.boot }).collect()
+        kept.records
+            .values()
+            .map(|(record, boot)| Kept { record: copy(record), this_boot: *boot == kept.boot })
+            .collect()
     }
 }
 
@@ -89,8 +91,8 @@ fn copy(record: &Record) -> Record {
 }
 
 impl Archive for FakeArchive {
-    fn load(&self) -> BoxFuture<'_, Vec<Kept>> {
-        Box::pin(async { self.all() })
+    fn load(&self) -> BoxFuture<'_, Option<Vec<Kept>>> {
+        Box::pin(async { (!self.fails()).then(|| self.all()) })
     }
 
     fn keep(&self, changes: Vec<(KeyId, Option<Record>)>) -> BoxFuture<'_, Vec<KeyId>> {

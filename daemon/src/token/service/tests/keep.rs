@@ -6,6 +6,7 @@ use super::{
     archive::FakeArchive,
     world::{HOUR, World, failure, limit, profile, profiles, request, text, with_grant},
 };
+use crate::domain::time::Moment;
 use crate::token::{
     error::TokenError,
     ports::IssueErrorKind,
@@ -235,6 +236,60 @@ async fn a_call_from_memory_writes_nothing() {
     assert_eq!(archive.written(), before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_at_the_start_is_read_later_and_not_written_over() {
+    let (mut world, archive) = keeping().await;
+    let strict = || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(2, 24 * HOUR)))]);
+    world.restart(&archive, &strict()).await;
+    world.token().await;
+    world.settle().await;
+    archive.set_fails(true);
+    world.restart(&archive, &strict()).await;
+    assert_eq!(world.token().await, "token-2", "nobody waits for it");
+    archive.set_fails(false);
+    world.engine.keep_all(Duration::from_secs(120)).await;
+    world.restart(&archive, &strict()).await;
+    assert_eq!(world.token().await, "token-2", "the newer one is kept");
+    world.engine.forget("p").unwrap();
+    assert!(matches!(world.get().await, Err(TokenError::RateLimited { .. })), "and both requests count");
+}
+
+#[tokio::test]
+async fn what_is_dropped_before_it_is_read_does_not_come_back() {
+    let (mut world, archive) = keeping().await;
+    world.token().await;
+    world.settle().await;
+    world.start_without_restoring(&archive, &profiles([profile("p")]));
+    world.engine.forget("p").unwrap();
+    world.keep();
+    world.engine.has_looked().await;
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn a_long_window_outlives_reboots_and_ends() {
+    let (mut world, archive) = keeping().await;
+    let month =
+        || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(1, 30 * 24 * HOUR)))]);
+    world.restart(&archive, &month()).await;
+    world.token().await;
+    // Booted daily.
+    for day in 1..=30 {
+        world.settle().await;
+        archive.reboot();
+        world.set(|now| {
+            *now = Moment { wall: now.wall + Duration::from_secs(24 * HOUR), boot: Duration::from_secs(20) }
+        });
+        world.restart(&archive, &month()).await;
+        match world.get().await {
+            Err(TokenError::RateLimited { retry_in, .. }) => {
+                assert_eq!(retry_in.as_secs(), (30 - day) * 24 * HOUR, "day {day}");
+            }
+            answer => assert!(day == 30 && answer.is_ok(), "day {day}: {answer:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_comes_late_takes_the_place_of_nothing_newer() {
     let (mut world, archive) = keeping().await;
@@ -242,7 +297,8 @@ async fn what_comes_late_takes_the_place_of_nothing_newer() {
     world.settle().await;
     world.start_without_restoring(&archive, &profiles([profile("p")]));
     assert_eq!(world.token().await, "token-2", "a caller did not wait for it");
-    world.engine.restore().await;
+    world.keep();
+    world.engine.has_looked().await;
     assert_eq!(world.token().await, "token-2");
     assert_eq!(world.requests(), 2);
 }

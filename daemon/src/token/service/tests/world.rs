@@ -76,7 +76,8 @@ impl World {
     /// The engine is killed; another one begins with what the archive has.
     pub(super) async fn restart(&mut self, archive: &FakeArchive, profiles: &Profiles) {
         self.start_without_restoring(archive, profiles);
-        self.engine.restore().await;
+        self.keep();
+        self.engine.has_looked().await;
     }
 
     /// The same, and the archive has not answered yet.
@@ -84,6 +85,10 @@ impl World {
         self.tasks.lock().unwrap().drain(..).for_each(|task| task.abort());
         self.engine = engine(&self.clock, &self.idp, &self.secrets, Some(archive));
         self.engine.apply(profiles);
+    }
+
+    /// The archive begins to answer.
+    pub(super) fn keep(&self) {
         let keeping = tokio::spawn(self.engine.clone().keep());
         self.tasks.lock().unwrap().push(keeping.abort_handle());
     }
