@@ -158,7 +158,10 @@ fn the_admin_verbs() {
     let fake = Fake::start(None, |request| Ok(token(request)));
     let env = at(&fake);
     assert_eq!(usher("reload", &env).1, "reloaded: nothing changed (2 profiles)\n");
-    assert_eq!(usher("forget f --json", &env).1, "{\"forgotten\":2,\"profile\":\"f\"}\n");
+    assert_eq!(
+        usher("forget f --json", &env).1,
+        "{\"forgotten\":2,\"profile\":\"f\",\"still_on_disk\":false}\n"
+    );
     assert!(usher("status", &env).1.starts_with("usherd 9.9.9, pid 42, config"));
     assert_eq!(usher("-V", &env).1, format!("usher {VERSION}\nusherd 9.9.9 (running, pid 42)\n"));
 }

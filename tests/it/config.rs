@@ -43,7 +43,24 @@ fn check(text: &str) -> Output {
 #[test]
 fn a_good_configuration_is_said_to_be_good() {
     let output = check(PLAIN).expect_ok();
-    contains_all(&output.stderr, &["config.toml", "1 profile", "no problems"]);
+    contains_all(&output.stderr, &["config.toml", "1 profile", "no mistakes, but see the warnings"]);
+    let sandbox = sandbox();
+    let secret = sandbox.secret("x", "a secret");
+    let good = PLAIN.replace("/nowhere", secret.to_str().unwrap());
+    sandbox.config(&good);
+    contains_all(&sandbox.usherd(&["--check-config"]).expect_ok().stderr, &["1 profile, no problems"]);
+}
+
+#[test]
+fn a_key_of_the_store_that_is_unfit_is_warned_about() {
+    let sandbox = sandbox();
+    let key = sandbox.file("config/usher/store.key", "short");
+    for (mode, expected) in [(0o600, "is shorter than 32 characters"), (0o644, "chmod 600")] {
+        sandbox.chmod(&key, mode);
+        sandbox.config(&format!("{PLAIN}[store]\nkey = {{ file = \"store.key\" }}\n"));
+        let told = sandbox.usherd(&["--check-config"]).expect_ok().stderr;
+        contains_all(&told, &["the store's key is not usable", expected]);
+    }
 }
 
 #[test]

@@ -143,5 +143,5 @@ fn the_first_five_minutes_begin_with_a_configuration_that_is_right() {
     sandbox.config(toml.first().expect("the README shows a configuration"));
     let told = sandbox.usherd(&["--check-config"]).expect_ok().stderr;
     // The secret's file is the reader's to make.
-    assert!(told.contains("1 profile, no problems") && told.contains("secret unavailable"), "{told}");
+    assert!(told.contains("1 profile, no mistakes") && told.contains("secret unavailable"), "{told}");
 }

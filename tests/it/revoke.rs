@@ -127,7 +127,7 @@ fn a_busy_endpoint_is_left_alone_for_as_long_as_it_says_and_status_shows_what_wa
     let text = world.usherd.usher(&["status"]).expect_ok().stdout;
     contains_all(
         &text,
-        &["frontdoor: 1 token that was forgotten waits to be revoked; the last try failed: the IdP"],
+        &["frontdoor: 1 token waits to be revoked; the last try failed: the IdP", "; tried again in "],
     );
     // One more token of the same client waits with it.
     token(&world, &["frontdoor"]);
@@ -154,10 +154,14 @@ fn what_the_idp_does_not_revoke_is_told_and_not_tried_again() {
         let revocation = &answer["revocations"][0];
         assert_eq!(revocation["state"], state);
         assert!(revocation["message"].as_str().unwrap().contains(said), "{revocation}");
-        assert_eq!(profile(&world)["revocations_pending"], 0);
+        let profile = profile(&world);
+        assert_eq!(profile["revocations_pending"], 0);
+        assert!(profile["revocation_error"].as_str().unwrap().contains(said), "{profile}");
         assert_eq!(world.idp.revocations(), before + 1);
     }
     assert!(world.idp.revoked().is_empty());
+    let text = world.usherd.usher(&["status"]).expect_ok().stdout;
+    contains_all(&text, &["frontdoor: 2 tokens were NOT revoked, valid until expiry; the reason: the IdP"]);
 }
 
 #[test]
@@ -173,7 +177,25 @@ fn a_client_that_is_refused_tries_one_of_its_tokens() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_there_is_queued_and_outlives_the_profile() {
+fn what_is_queued_outlives_the_profile_and_is_shown_until_it_is_done() {
+    let world = revoking();
+    let first = token(&world, &["frontdoor"]);
+    world.idp.push_revocation(Reply::status(503).header("Retry-After", "2"));
+    let said = world.usherd.usher(&["forget", "frontdoor", "--revoke"]).expect_ok();
+    contains_all(&said.stderr, &["answered 503", "usherd tries again in "]);
+    world.usherd.config("");
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    let status = status(&world.usherd, &[]);
+    assert_eq!(status["removed_profiles"][0]["name"], "frontdoor");
+    assert_eq!(status["removed_profiles"][0]["revocations_pending"], 1);
+    let text = world.usherd.usher(&["status"]).expect_ok().stdout;
+    contains_all(&text, &["frontdoor (no longer in the configuration): 1 token waits to be revoked"]);
+    world.usherd.wait_for_log("token revoked", PATIENCE);
+    assert_eq!(world.idp.revoked(), [first]);
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_named_and_what_stays_valid_is_told_at_the_end() {
     let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
         let extra = format!("revocation_url = \"https://{}/revoke\"", dead_address());
         frontdoor(sandbox, ca, idp, &extra)
@@ -181,10 +203,8 @@ fn an_endpoint_that_is_not_there_is_queued_and_outlives_the_profile() {
     token(&world, &["frontdoor"]);
     let said = world.usherd.usher(&["forget", "frontdoor", "--revoke"]).expect_ok();
     contains_all(&said.stderr, &["cannot connect to the IdP", "usherd tries again in "]);
-    world.usherd.config("");
-    let _ = world.usherd.usher(&["reload"]).expect_ok();
     let log = world.usherd.stop().stderr;
-    contains_all(&log, &["token not revoked yet", "pending=1"]);
+    contains_all(&log, &["token not revoked yet", "stay valid until they expire", "pending=1"]);
 }
 
 #[test]
@@ -202,7 +222,8 @@ fn where_nothing_can_be_revoked_the_answer_says_what_to_do() {
     let said = world.usherd.usher(&["forget", "frontdoor", "--revoke"]).expect_code(69);
     assert_eq!(said.stdout, "forgot 1 token of frontdoor; it is not revoked at the IdP\n");
     contains_all(&said.stderr, &["cannot be revoked", "if it has one, write revocation_url"]);
-    assert_eq!(world.usherd.usher(&["forget", "automation"]).expect_ok().stderr, "");
+    let said = world.usherd.usher(&["forget", "automation"]).expect_ok();
+    contains_all(&said.stderr, &["usher cannot revoke the long-lived token of automation"]);
     let said = world.usherd.usher(&["forget", "automation", "--revoke"]).expect_code(69);
     contains_all(
         &said.stderr,

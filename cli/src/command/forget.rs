@@ -33,7 +33,7 @@ pub(super) fn run(args: &Forget, caller: &mut Caller<'_>) -> Result<u8, Error> {
     for warning in warnings(&args.profile, &answer, now()) {
         caller.warn(&printable(&warning));
     }
-    Ok(code(&answer))
+    Ok(if args.revoke { code(&answer) } else { exit::OK })
 }
 
 fn forgotten(profile: &str, forgotten: u32) -> String {

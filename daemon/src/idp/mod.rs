@@ -79,7 +79,8 @@ impl HttpIssuer {
                 let told = date::retry_after(&answer.headers, now);
                 Err(IssueError { retry_after: told.or_else(|| quota::retry_after(quotas, now)), ..error })
             }
-            Err(error) => {
+            Err(mut error) => {
+                error.retry_after = date::retry_after(&answer.headers, now);
                 if let (TokenEndpoint::Discovered { issuer }, IssueErrorKind::Refused) =
                     (&grant.token_endpoint, error.kind)
                 {

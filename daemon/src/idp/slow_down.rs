@@ -51,6 +51,9 @@ const SIGNS: [Sign; 14] = [
 /// Words that tell of a client that was refused, or locked out, whatever else is said.
 const OF_THE_CLIENT: [&str; 6] = ["attempt", "locked", "lockout", "credential", "password", "secret"];
 
+/// Whoever speaks of these refuses no client for good, whatever their code is for it.
+const OF_A_LIMIT: [&str; 3] = ["rate limit", "too many requests", "throttl"];
+
 const fn by_code(code: &'static str, why: &'static str) -> Sign {
     Sign { code: Some(code), words: "", why }
 }
@@ -74,6 +77,10 @@ pub(super) fn sign(said: &Said<'_>) -> Option<&'static str> {
     };
     if let Some(sign) = SIGNS.iter().find(fits) {
         return Some(sign.why);
+    }
+    let is_vague = matches!(said.code, None | Some("invalid_request" | "access_denied"));
+    if is_vague && !of_the_client && OF_A_LIMIT.iter().any(|limit| words.contains(limit)) {
+        return Some("it speaks of a rate limit");
     }
     // Whoever does not say what is wrong, but when to come back, is not done with us.
     let may_wait = matches!(said.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN);

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::libc;
@@ -32,8 +32,10 @@ pub enum DiskError {
     #[error("the store's directory: {0}")]
     Directory(#[from] DirectoryError),
     /// Another usherd, on another socket, has it.
-    #[error("another usherd{} uses it: give one of them a directory of its own ([store], directory)", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    #[error("another usherd{} uses the store in {}: give one of them a directory of its own ([store], directory)", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
     Held {
+        /// The directory.
+        path: PathBuf,
         /// Its pid, if it told.
         pid: Option<u32>,
     },
@@ -47,7 +49,7 @@ impl DiskDirectory {
     pub fn make(path: &Path) -> Result<Self, DiskError> {
         let directory = Directory::make(path)?;
         let lock = directory.lock(LOCK).map_err(|error| match error {
-            LockError::Held(pid) => DiskError::Held { pid },
+            LockError::Held(pid) => DiskError::Held { path: path.to_owned(), pid },
             LockError::Io(error) => DiskError::Lock(error),
         })?;
         Ok(Self { directory, _lock: lock })

@@ -16,10 +16,7 @@ use super::{caller, convert, deadline, status};
 use crate::{
     access::Policy,
     config::Report,
-    token::{
-        cache::Changes, error::TokenError, ports::BoxFuture, revocations::Pending, revoke::Forgotten,
-        service::Engine,
-    },
+    token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
 };
 
 /// How long `status` waits for secrets that are slow to read.
@@ -91,7 +88,7 @@ impl AdminService for Admin {
         let secrets = slots.iter().map(|slot| Arc::clone(&slot.profile));
         let mut errors = self.engine.unreadable_secrets(secrets, SECRETS_PATIENCE).await;
         let profiles = slots.iter().map(|slot| {
-            let Pending { count, error } = self.engine.pending_revocations(&slot.profile.name);
+            let pending = self.engine.pending_revocations(&slot.profile.name);
             let standing = &slot.default_entry().standing;
             ProfileStatus {
                 tokens: slot.entries().iter().map(|entry| convert::entry(entry, now)).collect(),
@@ -100,12 +97,17 @@ impl AdminService for Admin {
                     .remove(&slot.profile.name)
                     .map(|error| error.to_string())
                     .unwrap_or_default(),
-                revocations_pending: u32::try_from(count).unwrap_or(u32::MAX),
-                revocation_error: error.unwrap_or_default(),
+                revocations_pending: convert::count(pending.count),
+                revocations_given_up: convert::count(pending.given_up),
+                revocation_retry_at: pending.retry_at.map(|at| convert::timestamp(at.wall)),
+                revocation_error: pending.error.unwrap_or_default(),
                 ..convert::profile(&slot.profile, standing.clock_offset())
             }
         });
         let profiles = profiles.collect();
+        let removed = self.engine.removed_with_revocations().into_iter().filter(|_| wanted.is_empty());
+        let removed_profiles =
+            removed.map(|name| convert::removed(self.engine.pending_revocations(&name), name)).collect();
         let facts = self.control.facts();
         Ok(Response::new(StatusResponse {
             version: VERSION.to_owned(),
@@ -116,6 +118,7 @@ impl AdminService for Admin {
             config_error: facts.config_error.unwrap_or_default(),
             config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),
             profiles,
+            removed_profiles,
             store: self.engine.archive().map(|(state, pending)| convert::store(state, pending)),
             default_profile: directory.default_profile.clone().unwrap_or_default(),
         }))
@@ -143,7 +146,7 @@ impl AdminService for Admin {
         let forgotten = if revoke {
             self.engine.forget_and_revoke(&profile, patience).await
         } else {
-            self.engine.forget(&profile).map(|count| Forgotten { count, ..Forgotten::default() })
+            self.engine.forget(&profile)
         };
         let forgotten = forgotten.map_err(|error| status::failure(&error))?;
         let still_on_disk = !self.engine.keeps_profile(&profile).await;

@@ -6,9 +6,9 @@ use prost_types::Timestamp;
 use usher_proto::{
     error::ErrorReason,
     v1::{
-        ForgetResponse, GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, Revocation, RevocationState,
-        StoreStatus, TokenSource, TokenState, TokenStatus, WatchTokenRequest, WatchTokenResponse,
-        WatchTrouble, watch_token_response,
+        ForgetResponse, GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, RemovedProfile, Revocation,
+        RevocationState, StoreStatus, TokenSource, TokenState, TokenStatus, WatchTokenRequest,
+        WatchTokenResponse, WatchTrouble, watch_token_response,
     },
 };
 
@@ -24,7 +24,7 @@ use crate::{
         freshness::Freshness,
         ports::ArchiveState,
         quotas::KnownQuota,
-        revocations::Progress,
+        revocations::{Pending, Progress},
         revoke::{self, Forgotten},
         service::{Answer, Source, TokenRequest},
         watch::Event,
@@ -120,6 +120,8 @@ pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileS
         default_scopes: profile.default_scopes.iter().map(str::to_owned).collect(),
         revocations_pending: 0,
         revocation_error: String::new(),
+        revocations_given_up: 0,
+        revocation_retry_at: None,
     }
 }
 
@@ -130,8 +132,24 @@ pub fn store(state: ArchiveState, pending: usize) -> StoreStatus {
         key_source: state.key,
         weak_key: state.weak_key,
         degraded: state.trouble.unwrap_or_default(),
-        pending: u32::try_from(pending).unwrap_or(u32::MAX),
+        pending: count(pending),
     }
+}
+
+/// A profile that is gone, and what is still to be revoked of it.
+pub fn removed(pending: Pending, name: String) -> RemovedProfile {
+    RemovedProfile {
+        name,
+        revocations_pending: count(pending.count),
+        revocation_error: pending.error.unwrap_or_default(),
+        revocations_given_up: count(pending.given_up),
+        revocation_retry_at: pending.retry_at.map(|at| timestamp(at.wall)),
+    }
+}
+
+/// As the contract counts.
+pub fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What has become of a profile's tokens.

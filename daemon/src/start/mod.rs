@@ -31,7 +31,7 @@ use crate::{
     domain::{
         profile::Profiles,
         secret::{SecretRef, SecretString},
-        settings::{IdleExit, Settings},
+        settings::{IdleExit, Settings, StoreSettings},
     },
     lifecycle,
     os::{
@@ -39,7 +39,7 @@ use crate::{
         listener::{HandedOver, ListenError, Listener},
     },
     secret::Sources,
-    store::Location,
+    store::{self, Location},
     token::secrets::unreadable,
 };
 
@@ -253,12 +253,31 @@ fn check(begun: Begun) -> Result<(), Failure> {
     let sources = Sources::new(environment, std::env::var_os("CREDENTIALS_DIRECTORY"));
     let count = profiles.by_name.len();
     lifecycle::warn_of_users(&profiles.settings);
+    let store = profiles.settings.store.clone();
+    let key = async {
+        let StoreSettings { key, .. } = store?;
+        match &key {
+            // It is made with the store.
+            SecretRef::File(path) if path.symlink_metadata().is_err() => None,
+            key => store::check_key(&sources, key).await.err(),
+        }
+    };
     let unreadable = unreadable(&sources, profiles.by_name.into_values(), SECRETS_PATIENCE);
-    for (profile, error) in block_on(unreadable)? {
+    let (unreadable, key) = block_on(async { (unreadable.await, key.await) })?;
+    let mut warnings = unreadable.len();
+    for (profile, error) in unreadable {
         warn!(profile, %error, "secret unavailable");
     }
+    if let Some(error) = key {
+        warnings += 1;
+        warn!(%error, "the store's key is not usable: tokens would be kept in memory only");
+    }
     let profiles = if count == 1 { "profile" } else { "profiles" };
-    info!("{}: {count} {profiles}, no problems", place.display());
+    let verdict = match warnings {
+        0 => "no problems",
+        _ => "no mistakes, but see the warnings",
+    };
+    info!("{}: {count} {profiles}, {verdict}", place.display());
     Ok(())
 }
 

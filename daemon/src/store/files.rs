@@ -94,13 +94,13 @@ impl<D: Disk> Files<D> {
 
     fn set_aside(&self, name: &str, why: &str, so_far: &mut usize) {
         let corrupt = format!("{name}{CORRUPT}");
-        let done = if *so_far < MAX_CORRUPT {
-            *so_far += 1;
-            self.disk.rename(name, &corrupt)
-        } else {
-            self.disk.remove(name)
-        };
+        let is_put_aside = *so_far < MAX_CORRUPT;
+        *so_far += 1;
+        let done = if is_put_aside { self.disk.rename(name, &corrupt) } else { self.disk.remove(name) };
         match done {
+            Ok(()) if !is_put_aside => {
+                warn!(file = name, "removed, as a hundred are put aside already: {why}");
+            }
             Ok(()) => warn!(file = name, "put aside as {corrupt}: {why}"),
             Err(error) => warn!(file = name, "cannot be put aside ({error}), and is passed over: {why}"),
         }
@@ -127,7 +127,7 @@ impl<D: Disk> Files<D> {
         match error {
             Some(error) => {
                 let is_gone = error.kind() == io::ErrorKind::NotFound;
-                Err(Unwritten { ids: failed, why: format!("the store cannot be written: {error}"), is_gone })
+                Err(Unwritten { ids: failed, why: error.to_string(), is_gone })
             }
             None => Ok(()),
         }

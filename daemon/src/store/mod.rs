@@ -28,6 +28,7 @@ use tracing::{error, info};
 use self::{
     files::{Files, Unwritten},
     open::open,
+    seal::Sealer,
 };
 use crate::{
     domain::{
@@ -45,6 +46,12 @@ pub struct Location {
     pub directory: PathBuf,
     /// Its key.
     pub key: SecretRef,
+}
+
+/// Whether a store could have this key. Why not is told for people.
+pub async fn check_key(secrets: &dyn Secrets, key: &SecretRef) -> Result<(), String> {
+    let secret = secrets.resolve(key).await.map_err(|error| error.to_string())?;
+    Sealer::new(&secret).map(drop).map_err(|error| format!("{key} {error}"))
 }
 
 /// The store. It opens itself when it is first asked for something, and tries again for as long as that fails.
@@ -98,7 +105,11 @@ impl Store {
         };
         let written = tokio::task::spawn_blocking(move || files.write(changes)).await;
         let why = || "writing to the store was broken off".to_owned();
-        let written = written.unwrap_or_else(|_| Err(Unwritten { ids, why: why(), is_gone: false }));
+        let mut written = written.unwrap_or_else(|_| Err(Unwritten { ids, why: why(), is_gone: false }));
+        if let Err(unwritten) = &mut written {
+            let directory = self.location.directory.display();
+            unwritten.why = format!("the store in {directory} cannot be written: {}", unwritten.why);
+        }
         if written.as_ref().is_err_and(|unwritten| unwritten.is_gone) {
             // Somebody has removed the directory: the next try makes another.
             *self.open.lock().await = None;
@@ -129,7 +140,7 @@ impl Archive for Store {
         ArchiveState {
             place: self.location.directory.display().to_string(),
             key: self.location.key.to_string(),
-            weak_key: matches!(self.location.key, SecretRef::File(_) | SecretRef::Env(_)),
+            weak_key: matches!(self.location.key, SecretRef::File(_)),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -57,7 +57,7 @@ pub(super) async fn open(
                 let path = path.clone();
                 blocking(move || make_key(&path)).await??
             }
-            _ => return Err(format!("the store's key cannot be read: {error}")),
+            _ => return Err(unreadable_key(location, &error.to_string())),
         },
     };
     let sealer =
@@ -86,6 +86,14 @@ pub(super) async fn open(
     .await?
 }
 
+fn unreadable_key(location: &Location, error: &str) -> String {
+    let directory = location.directory.display();
+    format!(
+        "the key of the store in {directory} cannot be read: {error}; put it right; or, to begin anew, stop usherd and \
+         remove {directory}"
+    )
+}
+
 fn lost_key(location: &Location) -> String {
     let directory = location.directory.display();
     format!(
@@ -106,9 +114,14 @@ fn lies_within(key: &Path, directory: &Path) -> bool {
 fn wrong_key(location: &Location, recorded: &Header) -> String {
     let directory = location.directory.display();
     format!(
-        "the store in {directory} was made with another key ({}) than {} is now: put the right one back; or, to begin \
-         anew with this one, stop usherd and remove {directory}",
-        recorded.key, location.key
+        "the store in {directory} was made with another key than the one that comes from {} now{}: put the right one back; \
+         or, to begin anew with this one, stop usherd and remove {directory}",
+        location.key,
+        if recorded.key == location.key.to_string() {
+            String::new()
+        } else {
+            format!(" (it came from {})", recorded.key)
+        }
     )
 }
 

@@ -23,9 +23,10 @@ pub fn transient(failures: u32, hint: Option<Duration>, jitter: f64) -> Duration
     }
 }
 
-/// After the `failures`-th refusal in a row, counted from 1: 30 s doubling to 10 min.
-pub fn refused(failures: u32) -> Duration {
-    doubled(REFUSED_FIRST, failures, REFUSED_MAX)
+/// After the `failures`-th refusal in a row, counted from 1: 30 s doubling to 10 min, and no sooner than a `hint` of the
+/// IdP says.
+pub fn refused(failures: u32, hint: Option<Duration>) -> Duration {
+    doubled(REFUSED_FIRST, failures, REFUSED_MAX).max(hint.unwrap_or_default().min(HINT_MAX))
 }
 
 /// After the `rejections`-th token in a row, counted from 1, that was dropped because the API rejected it,
@@ -83,8 +84,11 @@ mod tests {
 
     #[test]
     fn refusals_double_up_to_ten_minutes() {
-        let waits: Vec<_> = (1..=7).map(|failures| secs(refused(failures))).collect();
+        let waits: Vec<_> = (1..=7).map(|failures| secs(refused(failures, None))).collect();
         assert_eq!(waits, [30, 60, 120, 240, 480, 600, 600]);
+        for (hint, wait) in [(5, 30), (300, 300), (100_000, 600)] {
+            assert_eq!(secs(refused(1, Some(Duration::from_secs(hint)))), wait);
+        }
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl Entry {
                     if error.kind.is_transient() {
                         backoff::transient(in_row, error.retry_after, jitter)
                     } else {
-                        backoff::refused(in_row)
+                        backoff::refused(in_row, error.retry_after)
                     }
                 }
                 Cause::Secret(_) => SECRET_RETRY,

@@ -24,6 +24,9 @@ use crate::domain::{
 /// How long whoever has tokens dropped waits for the archive to have dropped them, too.
 const WIPE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// A write that takes longer is told of.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// How long an archive that fails may take for its last try.
 const LAST_TRY: Duration = Duration::from_millis(500);
 
@@ -150,8 +153,11 @@ impl Engine {
 
     /// How the archive fares, and how many keys it has yet to keep; none if nothing is kept.
     pub fn archive(&self) -> Option<(ArchiveState, usize)> {
-        let archive = self.shared.ports.archive.as_ref()?;
-        Some((archive.state(), self.shared.unkept.count()))
+        let (mut state, unkept) = (self.shared.ports.archive.as_ref()?.state(), &self.shared.unkept);
+        if unkept.takes() > SLOW && state.trouble.is_none() {
+            state.trouble = Some(format!("{} does not answer: a write is still under way", state.place));
+        }
+        Some((state, unkept.count()))
     }
 }
 

@@ -4,7 +4,7 @@
 //! whole: a client that is refused, or an IdP that is down, is not asked once more for each of its tokens.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,6 +19,9 @@ use crate::domain::{
     time::Moment,
     token::TokenId,
 };
+
+/// So many that were given up are told of.
+const REMEMBERED: usize = 256;
 
 /// No more of one key are kept over a restart.
 const KEPT: usize = 32;
@@ -82,8 +85,17 @@ pub struct Revocations {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    lanes: Vec<Lane>,
+    all: Vec<Lane>,
     next: u64,
+    /// What was not revoked and is still valid, the newest last, as `status` tells it.
+    given_up: VecDeque<GivenUp>,
+}
+
+#[derive(Debug)]
+struct GivenUp {
+    profile: String,
+    why: String,
+    expires_at: Moment,
 }
 
 /// The tokens of one client.
@@ -126,8 +138,12 @@ impl Attempt {
 pub struct Pending {
     /// How many tokens.
     pub count: usize,
-    /// Why the last try failed.
+    /// Why the last try failed, or why the last one was given up.
     pub error: Option<String>,
+    /// When the next one is tried, if that was put off.
+    pub retry_at: Option<Moment>,
+    /// How many tokens were given up and are still valid.
+    pub given_up: usize,
 }
 
 impl Revocations {
@@ -161,7 +177,7 @@ impl Revocations {
     pub fn due(&self, now: Moment) -> (Vec<Attempt>, Vec<TokenId>) {
         let mut lanes = self.lock();
         let (mut attempts, mut expired) = (Vec::new(), Vec::new());
-        for lane in &mut lanes.lanes {
+        for lane in &mut lanes.all {
             expired.extend(lane.drop_expired(now));
             let waits = lane.setback.as_ref().is_some_and(|(_, at)| !at.reached(now));
             if let Some(first) = lane.queue.front().filter(|_| !lane.busy && !waits) {
@@ -169,35 +185,38 @@ impl Revocations {
                 lane.busy = true;
             }
         }
-        lanes.lanes.retain(|lane| !lane.queue.is_empty());
+        lanes.all.retain(|lane| !lane.queue.is_empty());
         (attempts, expired)
     }
 
     /// When there is something to do next, since boot.
     pub fn next(&self) -> Option<Duration> {
-        self.lock().lanes.iter().filter_map(Lane::next).min()
+        self.lock().all.iter().filter_map(Lane::next).min()
     }
 
     /// The attempt has ended it for this token.
     pub fn ended(&self, attempt: &Attempt, progress: Progress) {
         let mut lanes = self.lock();
-        if let Some(lane) = lanes.lanes.iter_mut().find(|lane| lane.number == attempt.lane) {
+        if let Some(lane) = lanes.all.iter_mut().find(|lane| lane.number == attempt.lane) {
             lane.queue.retain(|queued| !Arc::ptr_eq(queued, &attempt.queued));
             (lane.busy, lane.failures, lane.setback) = (false, 0, None);
         }
-        lanes.lanes.retain(|lane| !lane.queue.is_empty());
+        lanes.all.retain(|lane| !lane.queue.is_empty());
+        if let Progress::NotPossible(why) | Progress::Failed(why) = &progress {
+            lanes.remember(&attempt.queued.item, why);
+        }
         attempt.queued.progress.send_replace(progress);
     }
 
     /// The attempt has failed, and the client's next one is made later. When that is.
     pub fn failed(&self, attempt: &Attempt, error: &IssueError, now: Moment, jitter: f64) -> Moment {
         let mut lanes = self.lock();
-        let Some(lane) = lanes.lanes.iter_mut().find(|lane| lane.number == attempt.lane) else { return now };
+        let Some(lane) = lanes.all.iter_mut().find(|lane| lane.number == attempt.lane) else { return now };
         lane.failures = lane.failures.saturating_add(1);
         let wait = if error.kind.is_transient() {
             backoff::transient(lane.failures, error.retry_after, jitter)
         } else {
-            backoff::refused(lane.failures)
+            backoff::refused(lane.failures, error.retry_after)
         };
         let at = now + wait;
         (lane.busy, lane.setback) = (false, Some((error.message.clone(), at)));
@@ -210,20 +229,38 @@ impl Revocations {
     }
 
     /// What waits of a profile.
-    pub fn pending(&self, profile: &str) -> Pending {
+    pub fn pending(&self, profile: &str, now: Moment) -> Pending {
         let lanes = self.lock();
         let mut pending = Pending::default();
-        for lane in lanes.lanes.iter().filter(|lane| lane.profile == profile) {
+        for lane in lanes.all.iter().filter(|lane| lane.profile == profile) {
             pending.count += lane.queue.len();
-            pending.error = lane.setback.as_ref().map(|(why, _)| why.clone()).or(pending.error);
+            if let Some((why, at)) = &lane.setback {
+                (pending.error, pending.retry_at) = (Some(why.clone()), Some(*at));
+            }
+        }
+        let of_profile =
+            |given_up: &&GivenUp| given_up.profile == profile && !given_up.expires_at.reached(now);
+        for given_up in lanes.given_up.iter().filter(of_profile) {
+            pending.given_up += 1;
+            if pending.count == 0 {
+                pending.error = Some(given_up.why.clone());
+            }
         }
         pending
+    }
+
+    /// The profiles of which something waits, or was given up and is still valid.
+    pub fn profiles(&self, now: Moment) -> BTreeSet<String> {
+        let lanes = self.lock();
+        let waiting = lanes.all.iter().map(|lane| &lane.profile);
+        let given_up = lanes.given_up.iter().filter(|given_up| !given_up.expires_at.reached(now));
+        waiting.chain(given_up.map(|given_up| &given_up.profile)).cloned().collect()
     }
 
     /// What waits of a key, to be kept.
     pub fn unrevoked(&self, key: &KeyId, now: Moment) -> Vec<Unrevoked> {
         let lanes = self.lock();
-        let of_profile = lanes.lanes.iter().filter(|lane| lane.profile == key.owner.profile);
+        let of_profile = lanes.all.iter().filter(|lane| lane.profile == key.owner.profile);
         let items = of_profile.flat_map(|lane| &lane.queue).map(|queued| &queued.item);
         let unrevoked = items.filter(|item| item.key == *key).map(|item| Unrevoked {
             access_token: item.token.clone(),
@@ -237,7 +274,7 @@ impl Revocations {
     pub fn kept(&self, is_kept: impl Fn(&KeyId) -> bool) -> (usize, usize) {
         let lanes = self.lock();
         let mut of_keys: HashMap<&KeyId, usize> = HashMap::new();
-        for queued in lanes.lanes.iter().flat_map(|lane| &lane.queue) {
+        for queued in lanes.all.iter().flat_map(|lane| &lane.queue) {
             *of_keys.entry(&queued.item.key).or_default() += 1;
         }
         let kept = of_keys.iter().filter(|(key, _)| is_kept(key)).map(|(_, count)| (*count).min(KEPT)).sum();
@@ -252,7 +289,7 @@ impl Revocations {
     /// How long the last of them is worth waiting for.
     pub fn last(&self, now: Moment) -> Duration {
         let lanes = self.lock();
-        let queued = lanes.lanes.iter().flat_map(|lane| &lane.queue);
+        let queued = lanes.all.iter().flat_map(|lane| &lane.queue);
         queued.map(|queued| queued.item.expires_at.after(now)).max().unwrap_or_default()
     }
 
@@ -263,15 +300,15 @@ impl Revocations {
 
 impl Lanes {
     fn count(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.queue.len()).sum()
+        self.all.iter().map(|lane| lane.queue.len()).sum()
     }
 
     /// The lane of this token.
     fn of(&mut self, item: &Item) -> &mut Lane {
         let is_its = |lane: &Lane| lane.profile == *item.profile() && lane.grant == item.grant;
-        let index = self.lanes.iter().position(is_its).unwrap_or_else(|| {
+        let index = self.all.iter().position(is_its).unwrap_or_else(|| {
             self.next += 1;
-            self.lanes.push(Lane {
+            self.all.push(Lane {
                 number: self.next,
                 profile: item.profile().to_owned(),
                 grant: Arc::clone(&item.grant),
@@ -280,23 +317,32 @@ impl Lanes {
                 setback: None,
                 busy: false,
             });
-            self.lanes.len() - 1
+            self.all.len() - 1
         });
-        &mut self.lanes[index]
+        &mut self.all[index]
     }
 
     /// Gives up the token that expires first, of those that are not being tried.
     fn give_one_up(&mut self) -> Option<TokenId> {
-        let waiting = self.lanes.iter().enumerate().flat_map(|(lane, it)| {
+        let waiting = self.all.iter().enumerate().flat_map(|(lane, it)| {
             let from = usize::from(it.busy);
             it.queue.iter().enumerate().skip(from).map(move |(place, queued)| (lane, place, queued))
         });
         let (lane, place, _) = waiting.min_by_key(|(_, _, queued)| queued.item.expires_at.wall)?;
-        let queued = self.lanes[lane].queue.remove(place)?;
+        let queued = self.all[lane].queue.remove(place)?;
         let message =
             format!("more than {MAX} tokens wait to be revoked, and it is the one that expires first");
+        self.remember(&queued.item, &message);
         queued.progress.send_replace(Progress::Failed(message));
         Some(queued.item.id.clone())
+    }
+
+    fn remember(&mut self, item: &Item, why: &str) {
+        if self.given_up.len() == REMEMBERED {
+            self.given_up.pop_front();
+        }
+        let (profile, expires_at) = (item.profile().to_owned(), item.expires_at);
+        self.given_up.push_back(GivenUp { profile, why: why.to_owned(), expires_at });
     }
 }
 

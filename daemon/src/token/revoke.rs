@@ -53,9 +53,11 @@ pub struct Revocation {
 }
 
 impl Engine {
-    /// Drops the tokens of a profile. How many there were.
-    pub fn forget(&self, profile: &str) -> Result<u32, TokenError> {
-        self.drop_tokens(profile).map(|dropped| dropped.count())
+    /// Drops the tokens of a profile. How many there were, and what that does not do.
+    pub fn forget(&self, profile: &str) -> Result<Forgotten, TokenError> {
+        let dropped = self.drop_tokens(profile)?;
+        let advice = advice(&dropped.profile);
+        Ok(Forgotten { count: dropped.count(), advice, ..Forgotten::default() })
     }
 
     /// Drops the tokens of a profile at once, and has those that are still valid revoked. Answers when that
@@ -69,14 +71,7 @@ impl Engine {
         let Dropped { profile, tokens } = &dropped;
         let grant = match &profile.grant {
             Grant::ClientCredentials(grant) => grant,
-            Grant::Static(grant) => {
-                let place = grant.revoked_at.as_deref().unwrap_or("the service that issued it");
-                let advice = format!(
-                    "usher cannot revoke the long-lived token of {}: revoke it in {place}",
-                    profile.name
-                );
-                return Ok(Forgotten { advice: Some(advice), ..Forgotten::default() });
-            }
+            Grant::Static(_) => return Ok(Forgotten { advice: advice(profile), ..Forgotten::default() }),
         };
         let deadline = time::Instant::now() + patience.min(PATIENCE);
         let queued: Vec<_> =
@@ -205,7 +200,9 @@ impl Engine {
                 return;
             }
         };
-        warn!(profile, token_id = %id, ?ended, "token not revoked");
+        if let Progress::NotPossible(why) | Progress::Failed(why) = &ended {
+            warn!(profile, token_id = %id, "token not revoked: {why}");
+        }
         self.ended(&attempt, ended);
     }
 
@@ -241,7 +238,13 @@ impl Engine {
 
     /// What waits to be revoked of a profile.
     pub fn pending_revocations(&self, profile: &str) -> Pending {
-        self.shared.revocations.pending(profile)
+        self.shared.revocations.pending(profile, self.now())
+    }
+
+    /// The profiles that are gone and of which something waits to be revoked, or was not.
+    pub fn removed_with_revocations(&self) -> Vec<String> {
+        let (directory, profiles) = (self.directory(), self.shared.revocations.profiles(self.now()));
+        profiles.into_iter().filter(|profile| directory.get(profile).is_none()).collect()
     }
 
     /// Tells how many tokens stay valid because usherd ends.
@@ -292,6 +295,13 @@ impl Engine {
             Unused::Nothing => {}
         }
     }
+}
+
+/// Where the owner of a long-lived token revokes it: usher cannot.
+fn advice(profile: &Profile) -> Option<String> {
+    let Grant::Static(grant) = &profile.grant else { return None };
+    let place = grant.revoked_at.as_deref().unwrap_or("the service that issued it");
+    Some(format!("usher cannot revoke the long-lived token of {}: revoke it in {place}", profile.name))
 }
 
 /// What a profile had.

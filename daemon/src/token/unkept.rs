@@ -4,9 +4,13 @@ use std::{
     collections::HashSet,
     pin::pin,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::domain::record::KeyId;
 
@@ -31,6 +35,8 @@ pub struct Unkept {
 struct Ids {
     waiting: HashSet<KeyId>,
     being_kept: HashSet<KeyId>,
+    /// Since when.
+    since: Option<Instant>,
 }
 
 impl Unkept {
@@ -58,6 +64,7 @@ impl Unkept {
                 let mut ids = self.lock();
                 if !ids.waiting.is_empty() {
                     ids.being_kept = std::mem::take(&mut ids.waiting);
+                    ids.since = Some(Instant::now());
                     return ids.being_kept.iter().cloned().collect();
                 }
             }
@@ -69,6 +76,7 @@ impl Unkept {
     pub fn kept(&self, failed: Vec<KeyId>) {
         let mut ids = self.lock();
         ids.being_kept.clear();
+        ids.since = None;
         ids.waiting.extend(failed);
         drop(ids);
         self.was_kept.notify_waiters();
@@ -78,6 +86,11 @@ impl Unkept {
     pub fn count(&self) -> usize {
         let ids = self.lock();
         ids.waiting.len() + ids.being_kept.len()
+    }
+
+    /// For how long the archive has been writing what it writes now.
+    pub fn takes(&self) -> Duration {
+        self.lock().since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Whoever waits before they try again need not.

@@ -136,6 +136,7 @@ fn a_disk_that_hangs_keeps_nobody_waiting() {
     let told = world.usherd.usher(&["forget", "frontdoor"]).expect_ok().stderr;
     assert!(told.contains("a copy may still be on disk"), "{told}");
     assert_eq!(source(&world.usherd), "fetched");
+    wait(|| degraded(&world.usherd).contains("does not answer: a write is still under way"));
     // Nor does it keep the daemon from its end, but for strace, which holds what it delays.
     let strace = tracer(world.usherd.pid());
     let _ = world.usherd.usher(&["stop"]).expect_ok();

@@ -2,7 +2,7 @@
 
 use prost_types::Timestamp;
 use serde::Serialize;
-use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, StatusResponse, TokenStatus};
+use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, TokenStatus};
 
 use super::{some, state_word};
 
@@ -17,6 +17,7 @@ pub(super) struct Daemon<'a> {
     config_loaded_at: Option<i64>,
     default_profile: Option<&'a str>,
     store: Option<Store<'a>>,
+    removed_profiles: Vec<Removed<'a>>,
     profiles: Vec<Profile<'a>>,
 }
 
@@ -29,6 +30,16 @@ struct Store<'a> {
     degraded: Option<&'a str>,
     /// Tokens that have changed and are not on disk yet.
     pending: u32,
+}
+
+/// A profile that is gone, and whose tokens are still to be revoked.
+#[derive(Serialize)]
+struct Removed<'a> {
+    name: &'a str,
+    revocations_pending: u32,
+    revocations_given_up: u32,
+    revocation_error: Option<&'a str>,
+    revocation_retry_at: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +61,9 @@ struct Profile<'a> {
     secret_source: Option<&'a str>,
     secret_error: Option<&'a str>,
     revocations_pending: u32,
+    revocations_given_up: u32,
     revocation_error: Option<&'a str>,
+    revocation_retry_at: Option<i64>,
     tokens: Vec<Token<'a>>,
     quotas: Vec<Bucket<'a>>,
 }
@@ -107,7 +120,20 @@ impl<'a> Daemon<'a> {
                 degraded: some(&store.degraded),
                 pending: store.pending,
             }),
+            removed_profiles: answer.removed_profiles.iter().map(Removed::of).collect(),
             profiles: answer.profiles.iter().map(|profile| Profile::of(profile, now)).collect(),
+        }
+    }
+}
+
+impl<'a> Removed<'a> {
+    fn of(removed: &'a RemovedProfile) -> Self {
+        Self {
+            name: &removed.name,
+            revocations_pending: removed.revocations_pending,
+            revocations_given_up: removed.revocations_given_up,
+            revocation_error: some(&removed.revocation_error),
+            revocation_retry_at: seconds(removed.revocation_retry_at),
         }
     }
 }
@@ -131,7 +157,9 @@ impl<'a> Profile<'a> {
             secret_source: some(&profile.secret_source),
             secret_error: some(&profile.secret_error),
             revocations_pending: profile.revocations_pending,
+            revocations_given_up: profile.revocations_given_up,
             revocation_error: some(&profile.revocation_error),
+            revocation_retry_at: seconds(profile.revocation_retry_at),
             tokens: profile.tokens.iter().map(|token| Token::of(token, now)).collect(),
             quotas: profile.quotas.iter().map(|quota| Bucket::of(quota, now)).collect(),
         }

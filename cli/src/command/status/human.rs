@@ -15,7 +15,8 @@ mod table;
 /// All of it, as of `now`, for a terminal of `width` columns; without one no line is broken, and all is said.
 pub(super) fn render(answer: &StatusResponse, now: i64, width: Option<u16>) -> String {
     let width = width.map(usize::from);
-    let marks: String = answer.profiles.iter().map(|profile| marks::of(profile, now)).collect();
+    let mut marks: String = answer.profiles.iter().map(|profile| marks::of(profile, now)).collect();
+    marks.push_str(&marks::of_removed(answer, now));
     let mut text = daemon(answer, now);
     if answer.profiles.is_empty() {
         text.push_str("no profiles: write one into the configuration, then `usher reload`\n");
@@ -49,10 +50,13 @@ fn daemon(answer: &StatusResponse, now: i64) -> String {
         indent(&mut line, &answer.config_error);
     }
     if let Some(store) = &answer.store {
-        let _ = write!(line, "tokens kept in {}, key: {}", store.directory, store.key_source);
-        line.push_str(if store.weak_key { " (weak: whoever can read your files has both)\n" } else { "\n" });
-        if !store.degraded.is_empty() {
-            line.push_str("\nDEGRADED: tokens are kept in memory only. It is tried again.\n");
+        let weak = if store.weak_key { " (weak: whoever can read your files has both)" } else { "" };
+        if store.degraded.is_empty() {
+            let _ = writeln!(line, "tokens kept in {}, key: {}{weak}", store.directory, store.key_source);
+        } else {
+            line.push_str(
+                "\nDEGRADED: tokens are kept in memory only; usherd tries again within a minute.\n",
+            );
             indent(&mut line, &store.degraded);
         }
     }

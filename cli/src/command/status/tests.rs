@@ -1,7 +1,9 @@
 //! Both renderings of one answer, at a fixed time.
 
 use prost_types::Timestamp;
-use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, StatusResponse, TokenState, TokenStatus};
+use usher_proto::v1::{
+    ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, TokenState, TokenStatus,
+};
 
 use super::{facts, human};
 
@@ -101,7 +103,7 @@ frontdoor  IdP's requests         3         -
 broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in 28s (1764000028)
 automation: hands out the long-lived account token itself; exchange it for a short-lived one if your IdP can: see the README
 locked: the secret cannot be read: /run/secrets/x: no such file
-locked: 2 tokens that were forgotten wait to be revoked; the last try failed: the IdP idp.example answered 503
+locked: 2 tokens wait to be revoked; the last try failed: the IdP idp.example answered 503
 locked: may speak http, unencrypted, to this machine (allow_loopback_http)
 ";
     assert_eq!(human::render(&answer(), NOW, None), expected);
@@ -153,8 +155,8 @@ broken: no answer from idp.example [IDP_UNREACHABLE]; the IdP is asked again in
 automation: hands out the long-lived account token itself; exchange it for a
   short-lived one if your IdP can: see the README
 locked: the secret cannot be read: /run/secrets/x: no such file
-locked: 2 tokens that were forgotten wait to be revoked; the last try failed:
-  the IdP idp.example answered 503
+locked: 2 tokens wait to be revoked; the last try failed: the IdP idp.example
+  answered 503
 locked: may speak http, unencrypted, to this machine (allow_loopback_http)
 "
     );
@@ -195,10 +197,32 @@ fn a_quota_that_is_used_up_needs_attention() {
     let mut answer = answer();
     answer.profiles[0].quotas[0].remaining = 0;
     let text = human::render(&answer, NOW, None);
-    let mark = "frontdoor: the IdP's quota client per_hour is used up; tokens are refreshed ahead of their expiry \
-                again in 59m (1764003540)\n";
+    let mark = "frontdoor: the IdP's quota client per_hour is used up; until it is full again, in 59m (1764003540), \
+                tokens are refreshed in their last minute only\n";
     assert!(text.contains(mark), "{text}");
     assert_eq!(text.matches("is used up").count(), 1, "the others are not");
+}
+
+#[test]
+fn what_was_not_revoked_is_said_also_of_a_profile_that_is_gone() {
+    let mut answer = answer();
+    answer.profiles.truncate(1);
+    answer.profiles[0].revocations_given_up = 1;
+    answer.profiles[0].revocation_error = "the IdP does not".into();
+    answer.removed_profiles.push(RemovedProfile {
+        name: "gone".into(),
+        revocations_pending: 1,
+        revocation_error: "busy".into(),
+        revocation_retry_at: Some(at(NOW + 5)),
+        ..Default::default()
+    });
+    let text = human::render(&answer, NOW, None);
+    for line in [
+        "frontdoor: 1 token was NOT revoked, valid until expiry; the reason: the IdP does not\n",
+        "gone (no longer in the configuration): 1 token waits to be revoked; the last try failed: busy; tried again in 5s",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use usher_proto::v1::{ErrorReason, ProfileStatus, TokenStatus};
+use usher_proto::v1::{ErrorReason, ProfileStatus, RemovedProfile, StatusResponse, TokenStatus};
 
 use super::table::backs_off;
 use crate::time::{distance, human};
@@ -28,15 +28,13 @@ pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
         if let Some(at) = quota.resets_at {
             let _ = write!(
                 text,
-                "; tokens are refreshed ahead of their expiry again {}",
+                "; until it is full again, {}, tokens are refreshed in their last minute only",
                 distance(at.seconds, now)
             );
         }
         text.push('\n');
     }
-    if profile.revocations_pending > 0 {
-        text.push_str(&unrevoked(profile));
-    }
+    text.push_str(&unrevoked(&Unrevoked::of(profile), now));
     if let Some(offset) = profile.clock_offset_seconds.filter(|offset| offset.unsigned_abs() > 60) {
         let by = human(Duration::from_secs(offset.unsigned_abs()));
         let way = if offset > 0 { "ahead of" } else { "behind" };
@@ -58,17 +56,61 @@ pub(super) fn of(profile: &ProfileStatus, now: i64) -> String {
     text
 }
 
-/// The tokens that are gone here and not yet at the IdP.
-fn unrevoked(profile: &ProfileStatus) -> String {
-    let tokens = match profile.revocations_pending {
-        1 => "1 token that was forgotten waits".to_owned(),
-        many => format!("{many} tokens that were forgotten wait"),
+/// The profiles that are gone, as far as there is something to tell.
+pub(super) fn of_removed(answer: &StatusResponse, now: i64) -> String {
+    let tell = |removed: &RemovedProfile| {
+        let name = format!("{} (no longer in the configuration)", removed.name);
+        let unrevoked_tokens = Unrevoked {
+            name: &name,
+            pending: removed.revocations_pending,
+            given_up: removed.revocations_given_up,
+            error: removed.revocation_error.trim_end(),
+            retry_at: removed.revocation_retry_at.map(|at| at.seconds),
+        };
+        unrevoked(&unrevoked_tokens, now)
     };
-    let why = match profile.revocation_error.trim_end() {
-        "" => String::new(),
-        error => format!("; the last try failed: {error}"),
-    };
-    format!("{}: {tokens} to be revoked{why}\n", profile.name)
+    answer.removed_profiles.iter().map(tell).collect()
+}
+
+/// The tokens of a profile that are gone here and not at the IdP.
+struct Unrevoked<'a> {
+    name: &'a str,
+    pending: u32,
+    given_up: u32,
+    error: &'a str,
+    retry_at: Option<i64>,
+}
+
+impl<'a> Unrevoked<'a> {
+    fn of(profile: &'a ProfileStatus) -> Self {
+        Self {
+            name: &profile.name,
+            pending: profile.revocations_pending,
+            given_up: profile.revocations_given_up,
+            error: profile.revocation_error.trim_end(),
+            retry_at: profile.revocation_retry_at.map(|at| at.seconds),
+        }
+    }
+}
+
+fn unrevoked(tokens: &Unrevoked<'_>, now: i64) -> String {
+    let Unrevoked { name, pending, given_up, error, retry_at } = tokens;
+    let mut text = String::new();
+    let why = |what| if error.is_empty() { String::new() } else { format!("; {what}: {error}") };
+    if *pending > 0 {
+        let waits = if *pending == 1 { "1 token waits".to_owned() } else { format!("{pending} tokens wait") };
+        let _ = write!(text, "{name}: {waits} to be revoked{}", why("the last try failed"));
+        if let Some(at) = retry_at.filter(|at| *at > now) {
+            let _ = write!(text, "; tried again {}", distance(at, now));
+        }
+        text.push('\n');
+    }
+    if *given_up > 0 {
+        let is = if *given_up == 1 { "1 token was".to_owned() } else { format!("{given_up} tokens were") };
+        let last = if *pending == 0 { why("the reason") } else { String::new() };
+        let _ = writeln!(text, "{name}: {is} NOT revoked, valid until expiry{last}");
+    }
+    text
 }
 
 /// What keeps a token from being fetched.

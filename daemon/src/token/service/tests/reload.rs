@@ -121,9 +121,9 @@ async fn a_changed_grant_is_asked_at_once_after_a_refusal() {
 #[tokio::test]
 async fn forget_drops_also_the_token_that_is_on_its_way() {
     let world = World::new();
-    assert_eq!(world.engine.forget("p").unwrap(), 0);
+    assert_eq!(world.engine.forget("p").unwrap().count, 0);
     world.token().await;
-    assert_eq!(world.engine.forget("p").unwrap(), 1);
+    assert_eq!(world.engine.forget("p").unwrap().count, 1);
     world.idp.hold();
     let caller = {
         let world = world.clone();

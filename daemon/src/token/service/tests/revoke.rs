@@ -92,7 +92,7 @@ async fn only_tokens_that_are_still_valid_are_revoked() {
 async fn without_being_asked_to_nothing_is_revoked() {
     let world = world();
     world.token().await;
-    assert_eq!(world.engine.forget("p").unwrap(), 1);
+    assert_eq!(world.engine.forget("p").unwrap().count, 1);
     world.settle().await;
     assert_eq!(world.idp.revoked().len(), 0);
 }

@@ -157,7 +157,7 @@ async fn the_keys_of_a_profile_are_bounded_and_none_comes_back_with_a_new_budget
         Arc::ptr_eq(&slot.entries()[0], slot.default_entry()),
         "the default key stays, and is told first"
     );
-    assert_eq!(world.engine.forget("p").unwrap(), 1024);
+    assert_eq!(world.engine.forget("p").unwrap().count, 1024);
 }
 
 #[tokio::test(start_paused = true)]
