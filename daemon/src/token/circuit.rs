@@ -22,8 +22,12 @@ use crate::domain::{profile::Network, time::Moment};
 /// Failures in a row that open a circuit. One alone may be a lost packet.
 const OPENS_AFTER: u32 = 3;
 
-/// How long the one request that was let through may take: longer than any does.
-const PROBE: Duration = Duration::from_secs(30);
+/// How long the one request that was let through may take: longer than any does, the issuer's metadata included.
+const PROBE: Duration = Duration::from_secs(45);
+
+/// Failures this long ago say nothing any more. It also keeps the circuits of IdPs that nobody asks any more from
+/// staying for ever.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// How an IdP is reached: a proxy that is down, or a CA file that cannot be read, says nothing of it to others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,14 +53,25 @@ struct Circuit {
     error: IssueError,
     /// When the next request may be let through, if it is open.
     until: Moment,
-    /// One has been let through, and until this moment the others wait for it.
-    probe: Option<Moment>,
+    last_failure: Moment,
+    /// The one that has been let through.
+    probe: Option<Probe>,
+    /// How many have been let through.
+    probes: u64,
     came_back: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    number: u64,
+    /// Until this moment the others wait for it.
+    until: Moment,
 }
 
 /// Whether a request may be sent.
 enum Permit {
-    Granted,
+    /// As the probe of this number, if the circuit is open.
+    Granted(Option<u64>),
     Refused(IssueError, Duration),
     /// Another one has been let through.
     Wait(OwnedNotified),
@@ -71,7 +86,7 @@ impl Circuits {
     ) -> Result<Passage<'_>, (IssueError, Duration)> {
         loop {
             match self.decide(way, now()) {
-                Permit::Granted => return Ok(Passage { circuits: self, way: way.clone() }),
+                Permit::Granted(probe) => return Ok(Passage { circuits: self, way: way.clone(), probe }),
                 Permit::Refused(error, wait) => return Err((error, wait)),
                 Permit::Wait(back) => drop(tokio::time::timeout(PROBE, back).await),
             }
@@ -80,22 +95,38 @@ impl Circuits {
 
     fn decide(&self, way: &Way, now: Moment) -> Permit {
         let mut circuits = self.lock();
-        let Some(circuit) = circuits.get_mut(way).filter(|circuit| circuit.failures >= OPENS_AFTER) else {
-            return Permit::Granted;
+        let Some(circuit) = circuits.get_mut(way).filter(|circuit| circuit.is_open()) else {
+            return Permit::Granted(None);
         };
-        if circuit.probe.is_some_and(|until| !until.reached(now)) {
+        if circuit.probe.as_ref().is_some_and(|probe| !probe.until.reached(now)) {
             return Permit::Wait(Arc::clone(&circuit.came_back).notified_owned());
         }
         let wait = circuit.until.after(now);
         if !wait.is_zero() {
             return Permit::Refused(circuit.error.clone(), wait);
         }
-        circuit.probe = Some(now + PROBE);
-        Permit::Granted
+        circuit.probes += 1;
+        circuit.probe = Some(Probe { number: circuit.probes, until: now + PROBE });
+        Permit::Granted(Some(circuit.probes))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Way, Circuit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Circuit {
+    fn is_open(&self) -> bool {
+        self.failures >= OPENS_AFTER
+    }
+
+    /// Whether `probe` is the one that the others wait for.
+    fn waits_for(&self, probe: Option<u64>) -> bool {
+        probe.is_some() && self.probe.as_ref().map(|probe| probe.number) == probe
+    }
+
+    fn is_forgotten(&self, now: Moment) -> bool {
+        self.probe.is_none() && now.boot.saturating_sub(self.last_failure.boot) > FORGOTTEN_AFTER
     }
 }
 
@@ -104,6 +135,7 @@ impl Circuits {
 pub struct Passage<'a> {
     circuits: &'a Circuits,
     way: Way,
+    probe: Option<u64>,
 }
 
 impl Passage<'_> {
@@ -121,18 +153,26 @@ impl Passage<'_> {
             return false;
         }
         let mut circuits = self.circuits.lock();
+        circuits.retain(|_, circuit| !circuit.is_forgotten(now));
         let circuit = circuits.entry(self.way.clone()).or_insert_with(|| Circuit {
             failures: 0,
             error: error.clone(),
             until: now,
+            last_failure: now,
             probe: None,
+            probes: 0,
             came_back: Arc::default(),
         });
+        // One that was sent before it opened tells nothing new: only the probe counts.
+        if circuit.is_open() && !circuit.waits_for(self.probe) {
+            return false;
+        }
         circuit.failures = circuit.failures.saturating_add(1);
         circuit.error = error.clone();
+        circuit.last_failure = now;
         circuit.probe = None;
         circuit.came_back.notify_waiters();
-        if circuit.failures >= OPENS_AFTER {
+        if circuit.is_open() {
             let times = circuit.failures - OPENS_AFTER + 1;
             circuit.until = now + backoff::transient(times, error.retry_after, jitter);
         }
@@ -143,8 +183,9 @@ impl Passage<'_> {
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
         if let Some(circuit) = self.circuits.lock().get_mut(&self.way)
-            && circuit.probe.take().is_some()
+            && circuit.waits_for(self.probe)
         {
+            circuit.probe = None;
             circuit.came_back.notify_waiters();
         }
     }
@@ -180,18 +221,27 @@ mod tests {
     /// For how many seconds no request is let through; a minute stands for "until another one is back".
     fn wait(circuits: &Circuits, way: &Way, now: Moment) -> Option<u64> {
         match circuits.decide(way, now) {
-            Permit::Granted => None,
+            Permit::Granted(_) => None,
             Permit::Refused(_, wait) => Some(wait.as_secs()),
             Permit::Wait(_) => Some(60),
         }
     }
 
-    fn passage<'a>(circuits: &'a Circuits, way: &Way) -> Passage<'a> {
-        Passage { circuits, way: way.clone() }
+    /// The passage of one that is let through.
+    fn passage<'a>(circuits: &'a Circuits, way: &Way, now: Moment) -> Passage<'a> {
+        let Permit::Granted(probe) = circuits.decide(way, now) else { panic!("it is not let through") };
+        Passage { circuits, way: way.clone(), probe }
     }
 
     fn failed(circuits: &Circuits, way: &Way, error: &IssueError, now: Moment) -> bool {
-        passage(circuits, way).failed(error, now, 0.0)
+        passage(circuits, way, now).failed(error, now, 0.0)
+    }
+
+    /// The circuit is open from second 0 to second 1.
+    fn open(circuits: &Circuits, way: &Way) {
+        for _ in 0..OPENS_AFTER {
+            failed(circuits, way, &down(), at(0));
+        }
     }
 
     #[test]
@@ -205,11 +255,11 @@ mod tests {
         assert!(failed(&circuits, &idp, &down(), at(0)), "it is told when it opens");
         assert_eq!((wait(&circuits, &idp, at(0)), wait(&circuits, &other, at(0))), (Some(1), None));
         // One goes through; the others wait for what becomes of it.
-        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(1))), (None, Some(60)));
-        assert!(!failed(&circuits, &idp, &down(), at(2)), "it is open already");
+        let probe = passage(&circuits, &idp, at(1));
+        assert_eq!(wait(&circuits, &idp, at(1)), Some(60));
+        assert!(!probe.failed(&down(), at(2), 0.0), "it is open already");
         assert_eq!(wait(&circuits, &idp, at(2)), Some(2));
-        assert_eq!(wait(&circuits, &idp, at(4)), None);
-        passage(&circuits, &idp).answered();
+        passage(&circuits, &idp, at(4)).answered();
         assert_eq!(wait(&circuits, &idp, at(4)), None);
         assert!(!failed(&circuits, &idp, &down(), at(5)), "it counts anew");
     }
@@ -228,22 +278,61 @@ mod tests {
     #[test]
     fn a_probe_that_never_comes_back_holds_nobody_up_for_good() {
         let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
-        for _ in 0..OPENS_AFTER {
-            failed(&circuits, &idp, &down(), at(0));
-        }
-        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(30))), (None, Some(60)));
-        assert_eq!(wait(&circuits, &idp, at(31)), None);
+        open(&circuits, &idp);
+        let lost = passage(&circuits, &idp, at(1));
+        assert_eq!(wait(&circuits, &idp, at(45)), Some(60));
+        let next = passage(&circuits, &idp, at(46));
+        // It comes back after all, and is not the one that they wait for.
+        assert!(!lost.failed(&down(), at(47), 0.0));
+        assert_eq!(wait(&circuits, &idp, at(47)), Some(60));
+        next.failed(&down(), at(48), 0.0);
+        assert_eq!(wait(&circuits, &idp, at(48)), Some(2));
     }
 
     #[test]
     fn a_probe_that_is_not_sent_leaves_the_way_to_the_next() {
         let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
-        for _ in 0..OPENS_AFTER {
-            failed(&circuits, &idp, &down(), at(0));
-        }
-        assert_eq!((wait(&circuits, &idp, at(1)), wait(&circuits, &idp, at(1))), (None, Some(60)));
-        drop(passage(&circuits, &idp));
+        open(&circuits, &idp);
+        let probe = passage(&circuits, &idp, at(1));
+        assert_eq!(wait(&circuits, &idp, at(1)), Some(60));
+        drop(probe);
         assert_eq!(wait(&circuits, &idp, at(1)), None);
+    }
+
+    #[test]
+    fn one_burst_of_failures_counts_as_one_turn() {
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
+        let burst: Vec<_> = (0..8).map(|_| passage(&circuits, &idp, at(0))).collect();
+        let opened: Vec<_> = burst.into_iter().map(|passage| passage.failed(&down(), at(0), 0.0)).collect();
+        assert_eq!(opened, [false, false, true, false, false, false, false, false]);
+        assert_eq!(wait(&circuits, &idp, at(0)), Some(1));
+    }
+
+    #[test]
+    fn who_was_sent_before_it_opened_does_not_end_the_probe() {
+        let (circuits, idp) = (Circuits::default(), way("https://a.example/token"));
+        let [fails, dropped] = [(); 2].map(|()| passage(&circuits, &idp, at(0)));
+        open(&circuits, &idp);
+        let probe = passage(&circuits, &idp, at(1));
+        fails.failed(&down(), at(2), 0.0);
+        assert_eq!(wait(&circuits, &idp, at(2)), Some(60), "the probe is still out");
+        drop(dropped);
+        assert_eq!(wait(&circuits, &idp, at(2)), Some(60), "it still is");
+        probe.failed(&down(), at(3), 0.0);
+        assert_eq!(wait(&circuits, &idp, at(3)), Some(2), "two in a row");
+    }
+
+    #[test]
+    fn the_circuit_of_an_idp_that_nobody_asks_any_more_is_forgotten() {
+        let circuits = Circuits::default();
+        let [gone, lately, other] =
+            ["https://gone.example", "https://lately.example", "https://other.example"].map(way);
+        failed(&circuits, &gone, &down(), at(0));
+        failed(&circuits, &lately, &down(), at(10));
+        failed(&circuits, &other, &down(), at(3600));
+        assert_eq!(circuits.lock().len(), 3);
+        failed(&circuits, &other, &down(), at(3605));
+        assert!(!circuits.lock().contains_key(&gone) && circuits.lock().contains_key(&lately));
     }
 
     #[test]
