@@ -37,7 +37,7 @@ impl Lifetime {
 }
 
 /// A token as it is handed out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Token {
     /// The access token itself.
     pub access_token: SecretString,

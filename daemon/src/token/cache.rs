@@ -10,7 +10,7 @@ use std::{
 
 use super::{entry::Entry, standing::Standing, unkept::Unkept};
 use crate::domain::{
-    profile::{Grant, Profile, Profiles, RequestLimit},
+    profile::{Grant, Network, Profile, Profiles, RequestLimit},
     record::{KeyId, Owner},
     scope::ScopeSet,
     time::Moment,
@@ -89,7 +89,8 @@ impl Directory {
                     changes.changed.push(name.clone());
                     (old.keys.owner.grant == profile.grant.fingerprint()).then(|| {
                         old.keys.standing.clear();
-                        old.entries().iter().for_each(|entry| entry.reconfigured(limit(profile)));
+                        let rerouted = network(&old.profile) != network(profile);
+                        old.entries().iter().for_each(|entry| entry.reconfigured(limit(profile), rerouted));
                         Arc::clone(&old.keys)
                     })
                 }
@@ -211,6 +212,14 @@ fn limit(profile: &Profile) -> Option<RequestLimit> {
     }
 }
 
+/// How the IdP is reached; none: none is.
+fn network(profile: &Profile) -> Option<&Network> {
+    match &profile.grant {
+        Grant::ClientCredentials(grant) => Some(&grant.network),
+        Grant::Static(_) => None,
+    }
+}
+
 impl Keys {
     fn of(profile: &Profile, unkept: &Arc<Unkept>) -> Self {
         let owner = Owner { profile: profile.name.clone(), grant: profile.grant.fingerprint() };
@@ -249,13 +258,15 @@ impl Keys {
     }
 }
 
-/// Drops the key that was used least lately, but neither the default one nor one whose requests still
-/// count: a key that came back would have a new budget.
+/// Drops the key that was used least lately, one without a valid token first, but neither the default one, nor
+/// one that somebody watches, nor one whose requests still count: a key that came back would have a new budget.
 fn evict(keys: &mut HashMap<Key, Arc<Entry>>, default: &Arc<Entry>, now: Moment) -> Option<()> {
     let oldest = keys
         .iter()
         .filter(|(_, entry)| !Arc::ptr_eq(entry, default) && entry.is_expendable(now))
-        .min_by_key(|(_, entry)| entry.last_used().map(|moment| moment.boot))
+        .min_by_key(|(_, entry)| {
+            (!entry.token_lasts(now).is_zero(), entry.last_used().map(|moment| moment.boot))
+        })
         .map(|(key, _)| key.clone());
     keys.remove(&oldest?).map(|entry| entry.retire())
 }

@@ -28,7 +28,7 @@ use super::{
     flight::{Flight, Outcome, Pilot},
     freshness::{Freshness, freshness},
     name::SecretTag,
-    ports::{IssueError, SecretError},
+    ports::{IssueError, IssueErrorKind, SecretError},
     standing::Standing,
     unkept::Unkept,
 };
@@ -76,6 +76,17 @@ pub enum Cause {
     },
     /// The secret could not be read, nothing was sent.
     Secret(SecretError),
+}
+
+impl Cause {
+    /// Whether a profile that is not as it was may fare better at once; `rerouted`: its IdP is reached another way.
+    fn is_over(&self, rerouted: bool) -> bool {
+        match self {
+            Self::Issue { error, .. } if error.kind == IssueErrorKind::Unreachable => rerouted,
+            Self::Issue { error, .. } => !error.kind.is_transient(),
+            Self::Secret(_) => true,
+        }
+    }
 }
 
 /// What to do for one caller.
@@ -250,7 +261,11 @@ impl Entry {
             state.refreshed += u64::from(takeoff.replaces);
             if let Some(lifetime) = token.lifetime {
                 state.budget.learn_lifetime(lifetime.length);
-                if state.generation == takeoff.generation && !state.holds_a_much_better_one(lifetime, now) {
+                if state.generation != takeoff.generation {
+                    // It was forgotten before it came.
+                } else if state.holds_a_much_better_one(lifetime, now) {
+                    state.go_by(lifetime);
+                } else {
                     state.token = Some(Arc::clone(&token));
                 }
             }
@@ -359,10 +374,13 @@ impl Entry {
     }
 
     /// The profile has changed in what does not decide which token comes back.
-    pub fn reconfigured(&self, limit: Option<RequestLimit>) {
+    /// What the IdP asked for, and what it is spared, holds as before; `rerouted`: it is reached another way now.
+    pub fn reconfigured(&self, limit: Option<RequestLimit>, rerouted: bool) {
         let mut state = self.lock();
-        state.trouble = None;
-        state.failures = Failures::default();
+        if state.trouble.as_ref().is_some_and(|trouble| trouble.cause.is_over(rerouted)) {
+            state.trouble = None;
+            state.failures = Failures::default();
+        }
         state.budget.set_limit(limit);
     }
 
@@ -396,10 +414,11 @@ impl Entry {
         self.lock().last_used
     }
 
-    /// Whether nothing is lost with it but perhaps a token: no fetch is under way, and no request counts.
+    /// Whether nothing is lost with it but perhaps a token: nobody watches it, no fetch is under way, and no
+    /// request counts.
     pub fn is_expendable(&self, now: Moment) -> bool {
         let state = self.lock();
-        state.flight.is_none() && state.budget.is_untouched(now)
+        !self.is_watched() && state.flight.is_none() && state.budget.is_untouched(now)
     }
 
     /// How long its token can still be used; nothing if it has none.

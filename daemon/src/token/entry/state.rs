@@ -83,6 +83,17 @@ impl State {
         held.is_some_and(|held| held.left(now) / 2 > new.left(now))
     }
 
+    /// The token that is held is refreshed, and promised to last, as if it were `new`: the IdP issues no longer
+    /// lives any more, and each that is asked for meanwhile would be thrown away.
+    pub(super) fn go_by(&mut self, new: Lifetime) {
+        if let Some(held) = &mut self.token
+            && let Some(lifetime) = held.lifetime
+        {
+            let lifetime = Lifetime { expires_at: lifetime.expires_at, ..new };
+            *held = Arc::new(Token { lifetime: Some(lifetime), ..Token::clone(held) });
+        }
+    }
+
     /// For a caller whom the cache cannot serve, or not for long enough.
     pub(super) fn wait(&mut self, now: Moment, fallback: Option<Arc<Token>>, replaces: bool) -> Decision {
         if let Some(flight) = &self.flight {

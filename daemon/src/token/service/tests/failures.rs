@@ -235,6 +235,30 @@ async fn a_refresh_that_brings_a_much_shorter_life_costs_no_longer_one() {
 }
 
 #[tokio::test]
+async fn lives_that_become_shorter_burn_no_quota() {
+    let world = World::new();
+    tokio::spawn(world.engine.clone().refresh_ahead());
+    world.idp.set_expires_in(ExpiresIn::After(Duration::from_secs(24 * HOUR)));
+    world.token().await;
+    world.pass(17 * HOUR);
+    world.idp.set_expires_in(ExpiresIn::After(Duration::from_secs(600)));
+    let long = TokenRequest { min_ttl: Duration::from_secs(20 * HOUR), ..request() };
+    for call in 0..60 {
+        assert_eq!(world.token().await, "token-1", "it is the better one, call {call}");
+        world.ask(&long).await.unwrap();
+        world.settle().await;
+        world.pass(60);
+        world.settle().await;
+    }
+    assert!(world.requests() <= 10, "{} requests in an hour", world.requests());
+    world.idp.set_expires_in(ExpiresIn::After(Duration::from_secs(24 * HOUR)));
+    world.pass(500);
+    world.token().await;
+    world.settle().await;
+    assert_ne!(world.token().await, "token-1", "a better one is taken as soon as there is one");
+}
+
+#[tokio::test]
 async fn a_scope_that_was_not_granted_is_an_error_only_for_who_named_it() {
     let world = World::new();
     let narrow = || {

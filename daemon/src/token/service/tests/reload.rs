@@ -1,9 +1,16 @@
 //! What a reload and a `forget` do to tokens.
 
-use super::world::{HOUR, World, limit, profile, profiles, request, with_grant};
+use std::time::Duration;
+
+use super::world::{HOUR, World, failure, limit, profile, profiles, request, with_grant};
 use crate::{
     domain::scope::ScopeSet,
-    token::{cache::Changes, error::TokenError, ports::IssueErrorKind, service::TokenRequest},
+    token::{
+        cache::Changes,
+        error::TokenError,
+        ports::{IssueError, IssueErrorKind},
+        service::TokenRequest,
+    },
 };
 
 #[tokio::test]
@@ -57,6 +64,47 @@ async fn a_reload_gives_a_refusal_another_try_and_its_wait_goes_on_doubling() {
         world.engine.apply(&profiles([profile("p")]));
     }
     assert_eq!(world.token().await, "token-3");
+}
+
+#[tokio::test]
+async fn what_the_idp_asked_for_outlives_a_reload_that_changes_what_it_does_not_see() {
+    let slow_down =
+        IssueError { retry_after: Some(Duration::from_secs(600)), ..failure(IssueErrorKind::Unavailable) };
+    for (error, wait) in [(slow_down, 600), (failure(IssueErrorKind::Unreachable), 1)] {
+        let world = World::new();
+        world.idp.next(Err(error));
+        world.get().await.unwrap_err();
+        for requests in 1..10 {
+            let other = with_grant("p", |grant| grant.max_token_requests = Some(limit(requests + 10, 1000)));
+            world.engine.apply(&profiles([other]));
+            let error = world.get().await.unwrap_err();
+            assert!(
+                matches!(error, TokenError::Issue { retry_in, .. } if retry_in.as_secs() == wait),
+                "{error}"
+            );
+        }
+        assert_eq!(world.requests(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_idp_that_is_reached_another_way_now_is_tried_at_once() {
+    let world = World::new();
+    world.idp.fail(IssueErrorKind::Unreachable);
+    world.get().await.unwrap_err();
+    let other_way = with_grant("p", |grant| grant.network.ca_file = Some("/ca.pem".into()));
+    world.engine.apply(&profiles([other_way]));
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
+async fn a_changed_profile_forgets_a_refusal_and_a_secret_that_could_not_be_read() {
+    let world = World::new();
+    world.idp.fail(IssueErrorKind::Refused);
+    world.get().await.unwrap_err();
+    let other = with_grant("p", |grant| grant.max_token_requests = Some(limit(20, 1000)));
+    world.engine.apply(&profiles([other]));
+    assert_eq!(world.token().await, "token-2");
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::world::{HOUR, World, profile, profiles, request, text};
+use super::world::{HOUR, World, limit, profile, profiles, request, text, with_grant};
 use crate::domain::scope::ScopeSet;
 use crate::token::{
     error::TokenError,
     ports::IssueErrorKind,
     service::{Source, TokenRequest},
+    watch::Watcher,
 };
 
 #[tokio::test]
@@ -158,6 +159,41 @@ async fn the_keys_of_a_profile_are_bounded_and_none_comes_back_with_a_new_budget
         "the default key stays, and is told first"
     );
     assert_eq!(world.engine.forget("p").unwrap().count, 1024);
+}
+
+#[tokio::test]
+async fn who_makes_room_is_neither_watched_nor_holds_a_valid_token() {
+    let world = World::new();
+    let scopes: Vec<String> = (0..11).map(|number| format!("s{number}")).collect();
+    let mut wide = with_grant("p", |grant| grant.max_token_requests = Some(limit(1, 60)));
+    wide.scopes = ScopeSet::new(&scopes).unwrap();
+    world.engine.apply(&profiles([wide]));
+    let subset = |bits: u32| {
+        let chosen = scopes.iter().enumerate().filter(move |(bit, _)| bits >> bit & 1 == 1);
+        TokenRequest { scopes: chosen.map(|(_, scope)| scope.clone()).collect(), ..request() }
+    };
+    let mut watcher = Watcher::new(world.engine.clone(), subset(1));
+    watcher.next().await.unwrap();
+    world.pass(1);
+    for bits in 2..1023 {
+        world.ask(&subset(bits)).await.unwrap();
+    }
+    world.pass(1);
+    // The one that was asked for last has no token.
+    world.idp.fail(IssueErrorKind::Invalid);
+    world.ask(&subset(1023)).await.unwrap_err();
+    world.pass(120);
+    let is_there = |bits: u32| {
+        let wanted = subset(bits);
+        let slot = world.engine.directory().get("p").unwrap().clone();
+        let wanted = ScopeSet::new(&wanted.scopes).unwrap();
+        slot.entries().iter().any(|entry| entry.id.scopes == wanted)
+    };
+    world.ask(&subset(1024)).await.unwrap();
+    assert!(is_there(1) && is_there(2) && !is_there(1023), "first the one without a token");
+    world.ask(&subset(1025)).await.unwrap();
+    let gone = (2..1023).filter(|bits| !is_there(*bits)).count();
+    assert!(is_there(1) && gone == 1, "then one of those that nobody watches");
 }
 
 #[tokio::test(start_paused = true)]
