@@ -25,6 +25,7 @@ pub use self::{
 use super::{
     backoff,
     budget::Budget,
+    error::TokenError,
     flight::{Flight, Outcome, Pilot},
     freshness::{Freshness, freshness},
     name::SecretTag,
@@ -177,11 +178,13 @@ impl Entry {
     pub fn new(id: KeyId, limit: Option<RequestLimit>, standing: Arc<Standing>, unkept: Arc<Unkept>) -> Self {
         let state = State {
             token: None,
+            rejected: None,
             flight: None,
             fetch: None,
             has_dropped: false,
             retired: false,
             generation: 0,
+            revoke_before: 0,
             trouble: None,
             failures: Failures::default(),
             rejections: Rejections::default(),
@@ -216,7 +219,7 @@ impl Entry {
             if let Some(refusal) = state.rejection_refusal(now) {
                 return Decision::Refuse(refusal);
             }
-            state.token = None;
+            state.rejected = state.token.take();
             state.has_dropped = true;
             state.rejections.note(now);
             self.unkept.note(&self.id);
@@ -236,7 +239,10 @@ impl Entry {
                 }
             }
             Some((Freshness::Due, token)) => state.wait(now, Some(token), replaces),
-            Some((Freshness::Expired, _)) | None => state.wait(now, None, replaces),
+            Some((Freshness::Expired, _)) | None => {
+                let spare = state.spare(now, rejected);
+                state.wait(now, spare, replaces)
+            }
         }
     }
 
@@ -249,12 +255,15 @@ impl Entry {
         Ok(())
     }
 
-    /// Ends a flight with a token, which is kept if it has a lifetime. Answers everybody who waits.
-    pub fn landed(&self, takeoff: Takeoff, token: Token, now: Moment) {
+    /// Ends a flight with a token, which is kept if it has a lifetime. Answers everybody who waits; but a token that was
+    /// to be revoked before it came is for nobody, and is what is returned.
+    #[must_use]
+    pub fn landed(&self, takeoff: Takeoff, token: Token, now: Moment) -> Option<Arc<Token>> {
         let token = Arc::new(token);
-        {
+        let unwanted = {
             let mut state = self.lock();
             state.end_flight();
+            state.rejected = None;
             state.trouble = None;
             state.failures = Failures::default();
             state.fetched += 1;
@@ -269,9 +278,12 @@ impl Entry {
                     state.token = Some(Arc::clone(&token));
                 }
             }
-        }
-        takeoff.pilot.land(Ok(token));
+            takeoff.generation < state.revoke_before
+        };
+        let outcome = if unwanted { Err(TokenError::Overtaken) } else { Ok(Arc::clone(&token)) };
+        takeoff.pilot.land(outcome);
         self.changed();
+        unwanted.then_some(token)
     }
 
     /// Ends a flight whose request failed. A token that is held stays. Answers how long no other request
@@ -346,7 +358,7 @@ impl Entry {
         let mut state = self.lock();
         state.retired = true;
         state.generation += 1;
-        state.token = None;
+        (state.token, state.rejected) = (None, None);
         if let Some(fetch) = state.fetch.take() {
             fetch.abort();
         }
@@ -395,13 +407,18 @@ impl Entry {
         }
     }
 
-    /// Drops the token, also one that is on its way. Budget and back-off stay. The one that there was.
-    pub fn forget(&self) -> Option<Arc<Token>> {
+    /// Drops the token, also one that is on its way; `revoke`: that one is to be revoked when it comes. Budget and
+    /// back-off stay. The one that there was.
+    pub fn forget(&self, revoke: bool) -> Option<Arc<Token>> {
         let mut state = self.lock();
         state.generation += 1;
         state.has_dropped = true;
+        if revoke {
+            state.revoke_before = state.generation;
+        }
         self.changed();
-        state.token.take()
+        let rejected = state.rejected.take();
+        state.token.take().or(rejected)
     }
 
     /// Counts an answered call.

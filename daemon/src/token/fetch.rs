@@ -116,7 +116,9 @@ impl Engine {
                 );
                 entry.standing.clear();
                 passage.answered();
-                entry.landed(takeoff, token, ports.clock.now());
+                if let Some(token) = entry.landed(takeoff, token, ports.clock.now()) {
+                    self.revoke_late(profile, entry, &token);
+                }
             }
             Err(error) => self.failed(profile, passage, entry, takeoff, error, tag),
         }

@@ -55,7 +55,7 @@ pub struct Revocation {
 impl Engine {
     /// Drops the tokens of a profile. How many there were, and what that does not do.
     pub fn forget(&self, profile: &str) -> Result<Forgotten, TokenError> {
-        let dropped = self.drop_tokens(profile)?;
+        let dropped = self.drop_tokens(profile, false)?;
         let advice = advice(&dropped.profile);
         Ok(Forgotten { count: dropped.count(), advice, ..Forgotten::default() })
     }
@@ -67,7 +67,7 @@ impl Engine {
         profile: &str,
         patience: Duration,
     ) -> Result<Forgotten, TokenError> {
-        let dropped = self.drop_tokens(profile)?;
+        let dropped = self.drop_tokens(profile, true)?;
         let Dropped { profile, tokens } = &dropped;
         let grant = match &profile.grant {
             Grant::ClientCredentials(grant) => grant,
@@ -85,10 +85,13 @@ impl Engine {
         Ok(Forgotten { count: dropped.count(), revocations, advice: None })
     }
 
-    fn drop_tokens(&self, profile: &str) -> Result<Dropped, TokenError> {
+    /// `revoke`: also those that are on their way are to be revoked, if they can be.
+    fn drop_tokens(&self, profile: &str, revoke: bool) -> Result<Dropped, TokenError> {
         let directory = self.directory();
         let (slot, _) = select(&directory, profile, "")?;
-        let forget = |entry: &Arc<Entry>| Some((entry.id.clone(), entry.forget()?));
+        let revoke =
+            revoke && matches!(&slot.profile.grant, Grant::ClientCredentials(grant) if grant.may_revoke());
+        let forget = |entry: &Arc<Entry>| Some((entry.id.clone(), entry.forget(revoke)?));
         let tokens: Vec<_> = slot.entries().iter().filter_map(forget).collect();
         info!(profile = slot.profile.name, forgotten = tokens.len(), "tokens forgotten");
         Ok(Dropped { profile: Arc::clone(&slot.profile), tokens })
@@ -117,6 +120,14 @@ impl Engine {
         let (key, grant) = (key.clone(), Arc::new(grant.clone()));
         let item = Item { key, grant, token: token.access_token.clone(), id: id.clone(), expires_at };
         Some((id, self.queue(item)))
+    }
+
+    /// Has a token revoked that was on its way when it was to be.
+    pub(super) fn revoke_late(&self, profile: &Profile, entry: &Entry, token: &Token) {
+        if let Grant::ClientCredentials(grant) = &profile.grant {
+            info!(profile = profile.name, token_id = %token.id, "token forgotten that was on its way");
+            drop(self.revoke(&entry.id, grant, token));
+        }
     }
 
     fn queue(&self, item: Item) -> watch::Receiver<Progress> {

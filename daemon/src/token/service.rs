@@ -269,7 +269,7 @@ impl Engine {
                 return Err(TokenError::Overtaken);
             }
             entry.forgive(*secret);
-            decision = entry.decide(self.now(), request.min_ttl, "");
+            decision = entry.decide(self.now(), request.min_ttl, &request.rejected_token_id);
         }
         let (token, source) = match decision {
             Decision::Answer(token) => (token, Source::Cache),
@@ -354,6 +354,8 @@ impl Engine {
             }
             // The machine slept for longer than it lives.
             Ok(_) => Err(TokenError::Overtaken),
+            // What there was has been taken back, too.
+            Err(TokenError::Overtaken) => return Err(TokenError::Overtaken),
             Err(error) => Err(error),
         };
         brought.or_else(|error| fallback.filter(valid).map(|token| (token, Source::Cache)).ok_or(error))

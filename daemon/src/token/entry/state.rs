@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) token: Option<Arc<Token>>,
+    /// The one before, if the API rejected it for somebody and no other has come yet: see [`State::spare`].
+    pub(super) rejected: Option<Arc<Token>>,
     pub(super) flight: Option<Flight>,
     /// The task of the flight.
     pub(super) fetch: Option<AbortHandle>,
@@ -34,6 +36,8 @@ pub(super) struct State {
     pub(super) retired: bool,
     /// A flight that began before this was raised must not fill the cache.
     pub(super) generation: u64,
+    /// What comes of a flight from before this is to be revoked.
+    pub(super) revoke_before: u64,
     pub(super) trouble: Option<Trouble>,
     pub(super) failures: Failures,
     pub(super) rejections: Rejections,
@@ -92,6 +96,15 @@ impl State {
             let lifetime = Lifetime { expires_at: lifetime.expires_at, ..new };
             *held = Arc::new(Token { lifetime: Some(lifetime), ..Token::clone(held) });
         }
+    }
+
+    /// The token that somebody's API rejected, for others as long as no fetch succeeds: one script whose API refuses
+    /// everything, while the IdP is down, must not take it away from all. Never for who names it in `rejected`.
+    pub(super) fn spare(&mut self, now: Moment, rejected: &str) -> Option<Arc<Token>> {
+        let is_over =
+            |token: &mut Arc<Token>| token.lifetime.is_none_or(|lifetime| lifetime.left(now).is_zero());
+        self.rejected.take_if(is_over);
+        self.rejected.as_ref().filter(|token| !token.is(rejected)).map(Arc::clone)
     }
 
     /// For a caller whom the cache cannot serve, or not for long enough.

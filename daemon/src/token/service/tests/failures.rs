@@ -222,6 +222,67 @@ async fn a_rejection_that_may_not_be_followed_by_a_fetch_drops_nothing() {
     assert_eq!(world.token().await, "token-1");
 }
 
+/// Rejects the token of `p` while no fetch can succeed; tells whom it serves, and that it is not kept.
+async fn reject_in_vain(world: &World, first: &str) {
+    let reject = TokenRequest { rejected_token_id: first.to_owned(), ..request() };
+    let before = world.requests();
+    for _ in 0..3 {
+        world.ask(&reject).await.unwrap_err();
+        assert_eq!(world.token().await, "token-1", "the others go on with it");
+    }
+    assert_eq!(world.requests(), before);
+    let entry = world.engine.directory().get("p").unwrap().default_entry().clone();
+    assert!(entry.status(world.engine.now()).token.is_none(), "it is not told as the key's token");
+    let kept = entry.record(world.engine.now());
+    assert!(kept.is_none_or(|record| record.token.is_none()), "no restart brings it back");
+}
+
+#[tokio::test]
+async fn a_rejection_while_the_idp_is_down_takes_the_token_from_nobody_else() {
+    let world = World::new();
+    world.engine.apply(&profiles((0..3).map(|number| profile(&format!("q{number}"))).chain([profile("p")])));
+    let first = world.get().await.unwrap();
+    for number in 0..3 {
+        world.idp.fail(IssueErrorKind::Unreachable);
+        world.ask(&TokenRequest { profile: format!("q{number}"), ..request() }).await.unwrap_err();
+    }
+    reject_in_vain(&world, &first.token.id.0).await;
+    world.pass(1);
+    world.idp.fail(IssueErrorKind::Unreachable);
+    assert_eq!(world.token().await, "token-1", "the next one is tried for, with that to fall back on");
+    let requests = world.requests();
+    world.pass(2);
+    assert_eq!(world.token().await, format!("token-{}", requests + 1));
+    let reject = TokenRequest { rejected_token_id: first.token.id.0.clone(), ..request() };
+    assert_eq!(text(&world.ask(&reject).await.unwrap()), format!("token-{}", requests + 1));
+}
+
+#[tokio::test]
+async fn a_rejection_while_the_client_is_refused_takes_the_token_from_nobody_else() {
+    let world = World::new();
+    let first = world.get().await.unwrap();
+    let oauth_error = Some("invalid_client".to_owned());
+    world.idp.next(Err(IssueError { oauth_error, ..failure(IssueErrorKind::Refused) }));
+    let other = TokenRequest { scopes: vec!["write".to_owned()], ..request() };
+    world.ask(&other).await.unwrap_err();
+    reject_in_vain(&world, &first.token.id.0).await;
+    world.pass(HOUR);
+    assert_eq!(world.token().await, "token-3", "an expired one is no spare");
+}
+
+#[tokio::test]
+async fn who_rejects_a_token_does_not_get_it_back_with_a_new_secret() {
+    let world = World::new();
+    let first = world.get().await.unwrap();
+    world.pass(2700);
+    world.idp.fail(IssueErrorKind::Refused);
+    world.token().await;
+    world.settle().await;
+    world.set_secret(Ok("mended"));
+    let reject = TokenRequest { rejected_token_id: first.token.id.0.clone(), ..request() };
+    assert_eq!(text(&world.ask(&reject).await.unwrap()), "token-3");
+}
+
 #[tokio::test]
 async fn a_refresh_that_brings_a_much_shorter_life_costs_no_longer_one() {
     let world = World::new();

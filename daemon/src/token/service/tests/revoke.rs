@@ -78,6 +78,41 @@ async fn all_tokens_of_a_profile_are_dropped_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_on_its_way_is_revoked_when_it_comes_and_who_waits_gets_the_next() {
+    let world = world();
+    world.token().await;
+    world.pass(HOUR - 60);
+    world.idp.hold();
+    let waiting = tokio::spawn({
+        let world = world.clone();
+        async move { world.token().await }
+    });
+    world.settle().await;
+    let forgotten = world.take_back().await;
+    assert_eq!(progress(&forgotten), [&Progress::Revoked]);
+    world.idp.open();
+    assert_eq!(waiting.await.unwrap(), "token-3", "neither of those that were taken back");
+    world.settle().await;
+    assert_eq!(world.idp.revoked(), ["token-1", "token-2"]);
+    assert_eq!((world.token().await.as_str(), world.requests()), ("token-3", 3));
+}
+
+#[tokio::test]
+async fn a_token_on_its_way_that_cannot_be_revoked_is_for_who_waits_for_it() {
+    let world = World::new();
+    world.idp.hold();
+    let waiting = tokio::spawn({
+        let world = world.clone();
+        async move { world.token().await }
+    });
+    world.settle().await;
+    world.take_back().await;
+    world.idp.open();
+    assert_eq!(waiting.await.unwrap(), "token-1");
+    assert_eq!(world.token().await, "token-2");
+}
+
+#[tokio::test]
 async fn only_tokens_that_are_still_valid_are_revoked() {
     let world = world();
     world.token().await;
