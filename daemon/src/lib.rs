@@ -35,7 +35,7 @@ use std::{
 
 use secrecy::SecretString;
 use tokio::net::UnixListener;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use self::{
     access::Policy,
@@ -56,6 +56,9 @@ const RESTORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the end waits for what is still to be kept.
 const KEEP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long work that a fault of ours has ended lies still: the fault may be there again.
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What [`run`] is given: all that was read and decided before anybody could call.
 pub struct Parts {
@@ -129,8 +132,8 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
         Where::Listener(listener, _) => listener.place.path().to_owned(),
         Where::Stream(_) => PathBuf::new(),
     };
-    tokio::spawn(engine.clone().refresh_ahead());
-    tokio::spawn(engine.clone().revoke_queued());
+    for_ever("refreshes ahead of expiry", &engine, Engine::refresh_ahead);
+    for_ever("revocations", &engine, Engine::revoke_queued);
     let Parts { config_path, home, profiles, max_connections, idle_exit, .. } = parts;
     let policy = Arc::new(parts.policy);
     let places = Places { config: config_path, home, socket };
@@ -173,10 +176,53 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
 
 /// Takes over what was kept before. If that takes long, calls are answered meanwhile.
 async fn take_over(engine: &Engine) {
-    tokio::spawn(engine.clone().keep());
+    for_ever("the keeping of tokens over a restart", engine, Engine::keep);
     if engine.archive().is_some()
         && tokio::time::timeout(RESTORE_PATIENCE, engine.has_looked()).await.is_err()
     {
         warn!("what was kept before the restart takes long to read: tokens are fetched until it is there");
+    }
+}
+
+/// Has `work` done for as long as the daemon runs: a fault of ours that ends it is logged, and it begins again.
+fn for_ever<P, F>(what: &'static str, parts: &P, work: impl Fn(P) -> F + Send + 'static)
+where
+    P: Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let parts = parts.clone();
+    tokio::spawn(async move {
+        // It is cancelled only with all others, at the end.
+        while let Err(fault) = tokio::spawn(work(parts.clone())).await
+            && fault.is_panic()
+        {
+            error!(
+                what,
+                "ended by a fault of usherd, and begun again: please report what the log says before this"
+            );
+            tokio::time::sleep(BEGIN_AGAIN_AFTER).await;
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_a_fault_of_ours_ends_begins_again() {
+        let (begun, third) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        for_ever("work", &(Arc::clone(&begun), Arc::clone(&third)), |(begun, third)| async move {
+            assert!(begun.fetch_add(1, Ordering::SeqCst) >= 2, "a fault of ours");
+            third.notify_one();
+            future::pending::<()>().await;
+        });
+        let waited = tokio::time::Instant::now();
+        third.notified().await;
+        assert_eq!((begun.load(Ordering::SeqCst), waited.elapsed()), (3, 2 * BEGIN_AGAIN_AFTER));
     }
 }
