@@ -26,8 +26,11 @@ use crate::{
     token::ports::{IssueError, IssueErrorKind},
 };
 
-/// How long metadata is gone by before it is read again. If that fails it is gone by for longer.
+/// How long metadata is gone by before it is read again.
 const KEPT: Duration = Duration::from_secs(60 * 60);
+/// If that fails, how long it is gone by before that is tried again: each time may take as long as an issuer that does
+/// not answer.
+const KEPT_ON: Duration = Duration::from_secs(60);
 /// The most issuers that are remembered.
 const MAX_ISSUERS: usize = 1024;
 
@@ -90,7 +93,15 @@ impl Discovery {
             }
             // What it said an hour ago is better than nothing; a refusal of what it says now is not.
             Err(error) if error.kind == IssueErrorKind::Refused => Err(error),
-            Err(error) => known.map(|(metadata, _)| metadata).ok_or(error),
+            Err(error) => {
+                let (metadata, _) = known.ok_or(error)?;
+                let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                // Unless they were forgotten meanwhile.
+                if let Some((_, until)) = all.get_mut(&key) {
+                    *until = now + KEPT_ON;
+                }
+                Ok(metadata)
+            }
         }
     }
 
@@ -233,7 +244,60 @@ fn client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// An issuer that has metadata once, and cannot tell them again; and how often it was asked.
+    async fn issuer_that_tells_once() -> (Url, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}/", listener.local_addr().unwrap());
+        let body = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{issuer}t"}}"#);
+        let (url, asked) = (issuer.parse().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await.unwrap() > 2 {
+                    line.clear();
+                }
+                let (status, body) =
+                    if count.fetch_add(1, Ordering::SeqCst) == 0 { (200, body.as_str()) } else { (503, "") };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} -\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn metadata_that_cannot_be_read_again_are_gone_by_for_a_while() {
+        // Another test may have done so.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let (issuer, asked) = issuer_that_tells_once().await;
+        let (discovery, network, clients) = (Discovery::default(), Network::default(), Clients::default());
+        let start = Moment { wall: Duration::from_secs(1_800_000_000), boot: Duration::from_secs(5_000) };
+        for (seconds, times) in [(0, 1), (3599, 1), (3600, 2), (3601, 2), (3659, 2), (3660, 3), (3661, 3)] {
+            let now = start + Duration::from_secs(seconds);
+            let metadata = discovery.metadata(&issuer, &network, &clients, now).await.unwrap();
+            assert_eq!(metadata.token_endpoint.path(), "/t");
+            assert_eq!(asked.load(Ordering::SeqCst), times, "after {seconds} s");
+        }
+        discovery.forget(&issuer);
+        discovery.metadata(&issuer, &network, &clients, start).await.unwrap_err();
+    }
 
     fn read_text(issuer: &str, body: &str) -> Result<Metadata, String> {
         let issuer: Url = issuer.parse().unwrap();
