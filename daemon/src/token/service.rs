@@ -320,10 +320,10 @@ impl Engine {
         Ok(entry.trouble(&slot.profile, now))
     }
 
-    /// Whether a request means a profile that hands out a long-lived token.
-    pub fn is_static(&self, request: &TokenRequest) -> bool {
-        select(&self.shared.directory.load(), &request.profile, &request.url)
-            .is_ok_and(|(slot, _)| matches!(slot.profile.grant, Grant::Static(_)))
+    /// Where the long-lived token comes from that a request means; none: it means another kind of profile.
+    pub fn static_secret(&self, request: &TokenRequest) -> Option<SecretRef> {
+        let (slot, _) = select(&self.shared.directory.load(), &request.profile, &request.url).ok()?;
+        matches!(slot.profile.grant, Grant::Static(_)).then(|| slot.profile.grant.secret().clone())
     }
 
     /// The key that a request means, and the scopes that the caller named itself.

@@ -13,13 +13,16 @@ use super::{
     error::TokenError,
     service::{Answer, Engine, TokenRequest},
 };
-use crate::domain::token::TokenId;
+use crate::domain::{secret::SecretRef, token::TokenId};
 
 /// How long the first token, or the next, may take before that is told as an error.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a static profile's secret is looked at: nobody tells when its file changes.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The same if a program has to be run for it: that may cost something, or ask somebody.
+const RUN_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// What a watcher is told.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ struct Key {
     entry: Arc<Entry>,
     news: watch::Receiver<()>,
     told: Option<TokenId>,
+    /// Why a static profile has none, as it was told.
+    trouble: Option<String>,
     /// How it was when it was last asked for, or looked at.
     seen: Glance,
 }
@@ -95,31 +100,38 @@ impl Watcher {
         let entry = self.engine.entry_of(&self.request)?;
         // Listens before it asks, so that nothing is missed in between.
         let news = entry.watch();
-        let before = self.key.take().and_then(|key| key.told);
+        let (before, trouble_before) = self.key.take().map(|key| (key.told, key.trouble)).unwrap_or_default();
         let dropped = entry.glance().dropped;
         let answer = self.engine.get_token(&self.request).await;
         // What was dropped meanwhile is still to be asked for.
         let seen = Glance { dropped, ..entry.glance() };
         let told = answer.as_ref().ok().map(|answer| answer.token.id.clone()).or_else(|| before.clone());
-        let key = self.key.insert(Key { entry, news, told, seen });
+        // Others are told of each request that fails; here it is only looked again.
+        let is_static = self.engine.static_secret(&self.request).is_some();
+        let trouble = answer.as_ref().err().filter(|_| is_static).map(ToString::to_string);
+        let is_told = trouble.is_some() && trouble == trouble_before;
+        let key = self.key.insert(Key { entry, news, told, trouble, seen });
         match answer {
             Ok(_) if key.told == before => Ok(None),
             Ok(answer) => Ok(Some(Event::Token(answer))),
             Err(error) if error.is_of_the_request() => Err(error),
+            Err(_) if is_told => Ok(None),
             Err(error) => Ok(Some(Event::Trouble(error))),
         }
     }
 
     /// Waits until something happens to the key.
     async fn wait(&mut self) {
-        let is_static = self.engine.is_static(&self.request);
+        let secret = self.engine.static_secret(&self.request);
         let Some(key) = &mut self.key else { return };
         // The key cannot go while it is held here.
         let happened = async { drop(key.news.changed().await) };
-        if !is_static {
-            return happened.await;
-        }
-        if time::timeout(LOOK_EVERY, happened).await.is_err() {
+        let every = match secret {
+            None => return happened.await,
+            Some(SecretRef::Command(_)) => RUN_EVERY,
+            Some(_) => LOOK_EVERY,
+        };
+        if time::timeout(every, happened).await.is_err() {
             // Its secret is read when it is asked for.
             key.seen.dropped = u64::MAX;
         }

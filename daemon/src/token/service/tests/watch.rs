@@ -1,12 +1,20 @@
 //! What those who watch a key are told.
 
-use tokio::task::JoinHandle;
+use std::time::Duration;
+
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::world::{World, profile, profiles, request, text, with_grant};
-use crate::token::{
-    error::TokenError,
-    ports::IssueErrorKind,
-    watch::{Event, Watcher},
+use crate::{
+    domain::{
+        profile::{BasicEncoding, Grant, Profile, StaticToken},
+        secret::SecretRef,
+    },
+    token::{
+        error::TokenError,
+        ports::IssueErrorKind,
+        watch::{Event, Watcher},
+    },
 };
 
 /// A world whose engine looks ahead, and a watcher of `p`.
@@ -138,4 +146,36 @@ async fn a_token_that_others_dropped_is_replaced_for_the_watcher_too() {
     world.engine.forget("p").unwrap();
     world.settle().await;
     assert_eq!(token(waiting.await.unwrap().1), "token-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_lived_token_that_cannot_be_read_is_told_once_and_its_program_run_now_and_then() {
+    let file = SecretRef::File("/s".into());
+    let program = SecretRef::Command(vec!["pass".to_owned()]);
+    for (api_token, reads, trouble) in [(file, 41, "no such entry"), (program, 5, "locked")] {
+        let grant = StaticToken {
+            account_id: "id".to_owned(),
+            api_token,
+            encoding: BasicEncoding::Raw,
+            revoked_at: None,
+        };
+        let (world, watcher) = world();
+        world.engine.apply(&profiles([Profile { grant: Grant::Static(grant), ..profile("p") }]));
+        world.set_secret(Err(trouble));
+        let (watcher, event) = next(watcher).await.unwrap();
+        assert!(matches!(event, Ok(Event::Trouble(TokenError::Secret { .. }))), "{event:?}");
+        let waiting = next(watcher);
+        sleep(Duration::from_secs(20 * 60 + 1)).await;
+        assert!(!waiting.is_finished(), "it is told twice");
+        assert_eq!(world.secret_reads(), reads);
+        world.set_secret(Err("another reason"));
+        let (watcher, event) = waiting.await.unwrap();
+        assert!(matches!(event, Ok(Event::Trouble(_))), "{event:?}");
+        world.set_secret(Ok("there"));
+        let (watcher, event) = next(watcher).await.unwrap();
+        assert_eq!(token(event), "there");
+        world.set_secret(Err("another reason"));
+        let (_, event) = next(watcher).await.unwrap();
+        assert!(matches!(event, Ok(Event::Trouble(_))), "it is news again: {event:?}");
+    }
 }

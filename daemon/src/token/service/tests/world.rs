@@ -66,7 +66,7 @@ impl World {
             revocations: Mutex::default(),
             revocation_gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
-        let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned()))));
+        let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned())), AtomicUsize::new(0)));
         let engine = engine(&clock, &idp, &secrets, None);
         let world = Self { engine, clock, idp, secrets, tasks: Arc::default() };
         world.engine.apply(&profiles([profile("p")]));
@@ -106,6 +106,10 @@ impl World {
 
     pub(super) fn set_secret(&self, secret: Result<&str, &str>) {
         *self.secrets.0.lock().unwrap() = secret.map(str::to_owned).map_err(str::to_owned);
+    }
+
+    pub(super) fn secret_reads(&self) -> usize {
+        self.secrets.1.load(Ordering::SeqCst)
     }
 
     pub(super) async fn get(&self) -> Result<Answer, TokenError> {
@@ -245,11 +249,13 @@ impl Jitter for NoJitter {
     }
 }
 
-struct FakeSecrets(Mutex<Result<String, String>>);
+/// The secret, and how often it has been read.
+struct FakeSecrets(Mutex<Result<String, String>>, AtomicUsize);
 
 impl Secrets for FakeSecrets {
     fn resolve<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>> {
         let secret = self.0.lock().unwrap().clone();
+        self.1.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move { secret.map(Into::into).map_err(SecretError) })
     }
 }
