@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use nix::{
+    errno::Errno,
     sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
     time::{ClockId, clock_gettime},
 };
@@ -15,6 +16,9 @@ use crate::{
 
 /// How often the time is looked at where there is no descriptor left for a timer.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// No machine runs for so long: the year 2242.
+const NEVER: Duration = Duration::from_secs(1 << 33);
 
 /// `CLOCK_REALTIME` and `CLOCK_BOOTTIME` (`clock_gettime(2)`). Both are read through the vDSO.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,6 +38,20 @@ impl Clock for SystemClock {
             }
         })
     }
+
+    fn wall_is_set(&self) -> BoxFuture<'_, ()> {
+        // From now on, not from when it is waited for.
+        let canceled = canceled_when_set();
+        Box::pin(async move {
+            let canceled = match canceled {
+                Ok(timer) => timer.read(TimerFd::wait).await.is_err_and(|error| is_canceled(&error)),
+                Err(error) => is_canceled(&error),
+            };
+            if !canceled {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        })
+    }
 }
 
 /// A timer on the clock that goes on in suspend (`timerfd_create(2)`); tokio's stop there.
@@ -44,6 +62,20 @@ async fn timer(boot: Duration) -> io::Result<()> {
     let at = boot.max(Duration::from_nanos(1));
     timer.set(Expiration::OneShot(at.into()), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
     Readable::new(timer)?.read(TimerFd::wait).await
+}
+
+/// A timer that never comes, but is cancelled when the wall clock is set (`timerfd_create(2)`): that is an error of
+/// this, or of a read.
+fn canceled_when_set() -> io::Result<Readable<TimerFd>> {
+    let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+    let timer = TimerFd::new(timerfd::ClockId::CLOCK_REALTIME, flags)?;
+    let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+    timer.set(Expiration::OneShot(NEVER.into()), flags)?;
+    Readable::new(timer)
+}
+
+fn is_canceled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ECANCELED as i32)
 }
 
 /// Which boot of the machine this is (proc(5), `/proc/sys/kernel/random/boot_id`); none where it is hidden, as by
@@ -78,5 +110,12 @@ mod tests {
             assert!(SystemClock.now().boot >= at);
         }
         timer(before).await.expect("the system has timers");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_nobody_sets_tells_of_nothing() {
+        let timer = canceled_when_set().expect("the system tells when its clock is set");
+        let told = tokio::time::timeout(Duration::from_millis(50), timer.read(TimerFd::wait)).await;
+        assert!(told.is_err() || told.is_ok_and(|told| told.is_err_and(|error| is_canceled(&error))));
     }
 }

@@ -1,8 +1,8 @@
-//! When each key wants to be looked at: one heap, and so one timer, for any number of keys.
+//! When each key wants to be looked at: one agenda, and so one timer, for any number of keys. Each key is on it once for
+//! each thing that it is looked at for.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -15,15 +15,26 @@ use crate::domain::time::Moment;
 /// Keys by the time at which they want to be looked at.
 #[derive(Debug, Default)]
 pub struct Agenda {
-    items: Mutex<BinaryHeap<Reverse<Item>>>,
+    looks: Mutex<Looks>,
     sooner: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Looks {
+    /// By when they come, on the clock that goes on in suspend and that nobody can set.
+    coming: BTreeMap<(Duration, Look), Item>,
+    /// When each one comes.
+    times: HashMap<Look, Duration>,
+}
+
+/// Which key, by where it is in memory, and what for. No other key comes to be there while an [`Item`] is.
+type Look = (usize, What);
 
 /// A key and its time. The key may be gone by then.
 #[derive(Debug)]
 pub struct Item {
-    /// On the clock that goes on in suspend and that nobody can set.
-    at: Duration,
+    /// By both clocks.
+    at: Moment,
     /// The key's profile.
     pub profile: String,
     /// The key.
@@ -33,7 +44,7 @@ pub struct Item {
 }
 
 /// What a key is looked at for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum What {
     /// Its token may want a refresh.
     Refresh,
@@ -42,22 +53,29 @@ pub enum What {
 }
 
 impl Agenda {
-    /// Has the key looked at for a refresh when `at` has come.
+    /// Has the key looked at for a refresh when `at` has come, or sooner if that is noted already.
     pub fn note(&self, at: Moment, profile: &str, entry: &Arc<Entry>) {
         self.note_for(What::Refresh, at, profile, entry);
     }
 
-    /// Has it looked, when `at` has come, whether the key is still used.
+    /// Has it looked, when `at` has come or sooner, whether the key is still used.
     pub fn note_unused(&self, at: Moment, profile: &str, entry: &Arc<Entry>) {
         self.note_for(What::Unused, at, profile, entry);
     }
 
     fn note_for(&self, what: What, at: Moment, profile: &str, entry: &Arc<Entry>) {
-        let item = Item { at: at.boot, profile: profile.to_owned(), entry: Arc::downgrade(entry), what };
-        let mut items = self.items();
-        let is_first = items.peek().is_none_or(|Reverse(first)| item.at < first.at);
-        items.push(Reverse(item));
-        drop(items);
+        let look = (Arc::as_ptr(entry).addr(), what);
+        let mut looks = self.looks();
+        if looks.times.get(&look).is_some_and(|noted| *noted <= at.boot) {
+            return;
+        }
+        let is_first = looks.next().is_none_or(|next| at.boot < next);
+        looks.put(
+            at.boot,
+            look,
+            Item { at, profile: profile.to_owned(), entry: Arc::downgrade(entry), what },
+        );
+        drop(looks);
         if is_first {
             self.sooner.notify_one();
         }
@@ -65,7 +83,7 @@ impl Agenda {
 
     /// When the next one wants to be looked at, since boot.
     pub fn next(&self) -> Option<Duration> {
-        self.items().peek().map(|Reverse(item)| item.at)
+        self.looks().next()
     }
 
     /// Ends when [`Agenda::next`] has come to be sooner.
@@ -73,37 +91,42 @@ impl Agenda {
         self.sooner.notified().await;
     }
 
+    /// The wall clock may have been set: what it says is the time of some keys may come sooner now, or later.
+    pub fn wall_was_set(&self, now: Moment) {
+        let mut looks = self.looks();
+        for ((_, look), item) in std::mem::take(&mut looks.coming) {
+            looks.put(now.boot.saturating_add(item.at.after(now)), look, item);
+        }
+    }
+
     /// Takes what has come by `now` off the agenda.
     pub fn take(&self, now: Moment) -> Vec<Item> {
-        let mut items = self.items();
+        let mut looks = self.looks();
         let mut taken = Vec::new();
-        while items.peek().is_some_and(|Reverse(item)| item.at <= now.boot) {
-            taken.extend(items.pop().map(|Reverse(item)| item));
+        while looks.next().is_some_and(|at| at <= now.boot)
+            && let Some(((_, look), item)) = looks.coming.pop_first()
+        {
+            looks.times.remove(&look);
+            taken.push(item);
         }
         taken
     }
 
-    fn items(&self) -> MutexGuard<'_, BinaryHeap<Reverse<Item>>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PartialEq for Item {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
+impl Looks {
+    fn next(&self) -> Option<Duration> {
+        self.coming.first_key_value().map(|((at, _), _)| *at)
     }
-}
 
-impl Eq for Item {}
-
-impl PartialOrd for Item {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Item {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.at.cmp(&other.at)
+    /// In the place of the one there is.
+    fn put(&mut self, at: Duration, look: Look, item: Item) {
+        if let Some(before) = self.times.insert(look, at) {
+            self.coming.remove(&(before, look));
+        }
+        self.coming.insert((at, look), item);
     }
 }

@@ -8,6 +8,8 @@ const TRANSIENT_MAX: Duration = Duration::from_secs(5 * 60);
 /// The first wait after a refusal, and the longest: a wrong secret must not lock an account.
 const REFUSED_FIRST: Duration = Duration::from_secs(30);
 const REFUSED_MAX: Duration = Duration::from_secs(10 * 60);
+/// The longest wait for an IdP that issues what may not be kept.
+const LIFELESS_MAX: Duration = Duration::from_secs(60 * 60);
 /// The longest wait for a disk that is full, say.
 const UNKEPT_MAX: Duration = Duration::from_secs(60);
 /// What an IdP asks for is honoured up to this.
@@ -33,6 +35,12 @@ pub fn refused(failures: u32, hint: Option<Duration>) -> Duration {
 /// until the next one may be dropped: 1 s doubling to 5 min.
 pub fn rejected(rejections: u32) -> Duration {
     doubled(SECOND, rejections, TRANSIENT_MAX)
+}
+
+/// After the `tokens`-th token in a row, counted from 1, that may not be kept, until another is fetched that nobody has
+/// asked for: 30 s doubling to 1 h.
+pub fn lifeless(tokens: u32) -> Duration {
+    doubled(REFUSED_FIRST, tokens, LIFELESS_MAX)
 }
 
 /// After the `failures`-th time in a row, counted from 1, that something could not be kept: 1 s doubling to 1 min.

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{sync::watch, task::AbortHandle};
 
-use self::state::{Failures, Rejections, State};
+use self::state::{Failures, Lifeless, Rejections, State};
 pub use self::{
     ahead::{Ahead, Glance},
     unused::Unused,
@@ -195,7 +195,7 @@ impl Entry {
             last_used: None,
             last_look: None,
             last_watched: None,
-            unused_look: false,
+            lifeless: Lifeless::default(),
         };
         Self {
             id,
@@ -268,7 +268,11 @@ impl Entry {
             state.failures = Failures::default();
             state.fetched += 1;
             state.refreshed += u64::from(takeoff.replaces);
+            if token.lifetime.is_none() {
+                state.lifeless.note(now);
+            }
             if let Some(lifetime) = token.lifetime {
+                state.lifeless = Lifeless::default();
                 state.budget.learn_lifetime(lifetime.length);
                 if state.generation != takeoff.generation {
                     // It was forgotten before it came.
@@ -325,8 +329,8 @@ impl Entry {
         self.news.send_replace(());
     }
 
-    /// Ends a flight that sent nothing, as the IdP is known to be down: none is sent before `until`, either. It
-    /// counts as no failure of this key's own.
+    /// Ends a flight that sent nothing, as the IdP is known to be down, or to refuse the client: none is sent before
+    /// `until`, either. It counts as no failure of this key's own.
     pub fn postponed(&self, takeoff: Takeoff, cause: Cause, until: Moment, outcome: Outcome) {
         {
             let mut state = self.lock();
@@ -340,6 +344,7 @@ impl Entry {
     /// A flight that ended without any of these, by a panic: the next caller starts another.
     pub fn lost(&self) {
         self.lock().end_flight();
+        self.news.send_replace(());
     }
 
     /// The task of the flight that has just taken off, by which it can be broken off.

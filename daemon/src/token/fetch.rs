@@ -36,12 +36,10 @@ impl Engine {
         takeoff: Takeoff,
     ) {
         let (engine, profile, grant) = (self.clone(), Arc::clone(profile), grant.clone());
-        let guard = LostFlight { entry: Arc::clone(entry), armed: true };
+        let guard = LostFlight { engine: self.clone(), entry: Arc::clone(entry), armed: true };
         let fetch = tokio::spawn(async move {
             engine.fetch(&profile, grant, &guard.entry, takeoff).await;
-            if let Some(at) = guard.entry.next_look(engine.now()) {
-                engine.shared.agenda.note(at, &profile.name, &guard.entry);
-            }
+            engine.note_ahead(&profile.name, &guard.entry);
             if let Grant::ClientCredentials(grant) = &profile.grant {
                 engine.note_unused(&profile.name, grant, &guard.entry);
             }
@@ -82,7 +80,9 @@ impl Engine {
         };
         let requested_at = ports.clock.now();
         if let Some((error, retry_in)) = entry.standing.refusal(tag, requested_at) {
-            return entry.grounded(takeoff, Err(issue_error(profile, error, retry_in)));
+            let told = Err(issue_error(profile, error.clone(), retry_in));
+            let cause = Cause::Issue { error, secret: tag };
+            return entry.postponed(takeoff, cause, requested_at + retry_in, told);
         }
         if let Err(refusal) = entry.spend(requested_at) {
             return entry.grounded(takeoff, Err(refused(profile, refusal)));
@@ -205,8 +205,9 @@ fn crowd(profile: &Profile, crowded: Crowded) -> TokenError {
     }
 }
 
-/// Frees a key whose fetch ended by a panic, or was broken off.
+/// Frees a key whose fetch ended by a panic, or was broken off, and has it looked at again.
 struct LostFlight {
+    engine: Engine,
     entry: Arc<Entry>,
     armed: bool,
 }
@@ -221,6 +222,7 @@ impl Drop for LostFlight {
     fn drop(&mut self) {
         if self.armed {
             self.entry.lost();
+            self.engine.note_ahead(&self.entry.id.owner.profile, &self.entry);
         }
     }
 }

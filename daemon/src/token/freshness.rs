@@ -36,6 +36,11 @@ pub fn freshness(now: Moment, lifetime: &Lifetime, min_ttl: Duration) -> Freshne
     }
 }
 
+/// How long until a token is due for a caller without wishes.
+pub fn until_due(lifetime: &Lifetime, now: Moment) -> Duration {
+    lifetime.left(now).saturating_sub(margin(lifetime.length))
+}
+
 /// The mandatory margin: one minute, but a tenth of a short life. A token of 300 s must not be fetched
 /// on every call.
 fn margin(length: Duration) -> Duration {

@@ -101,9 +101,7 @@ impl Engine {
             Some(restore::token(token, lifetime))
         });
         let restored = entry.restore(token, &sent_ago, record.window, now);
-        if let Some(at) = entry.next_look(now) {
-            self.shared.agenda.note(at, &entry.id.owner.profile, entry);
-        }
+        self.note_ahead(&entry.id.owner.profile, entry);
         if let Some(slot) = self.directory().get(&entry.id.owner.profile)
             && let Grant::ClientCredentials(grant) = &slot.profile.grant
         {

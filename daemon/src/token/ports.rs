@@ -22,6 +22,10 @@ pub trait Clock: Send + Sync {
     /// Waits until so long after boot, suspend included: what came while the machine slept has come when it
     /// wakes.
     fn sleep_until(&self, boot: Duration) -> BoxFuture<'_, ()>;
+
+    /// Ends when somebody sets the wall clock after this was called: only then do the two clocks part, but for
+    /// suspend. It may end without that.
+    fn wall_is_set(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Keeps over a restart what must not be lost by one. Nobody's call waits for it.

@@ -142,8 +142,11 @@ impl Engine {
         let after = Arc::new(after);
         self.shared.directory.store(Arc::clone(&after));
         before.retire_all_but(&after);
-        // A key that is not new may not have been looked at for this before.
         for slot in after.iter() {
+            // What held the next token of a watched key back may be gone.
+            let watched = slot.entries().into_iter().filter(|entry| entry.is_watched());
+            watched.for_each(|entry| self.note_ahead(&slot.profile.name, &entry));
+            // A key that is not new may not have been looked at for this before, or not as soon.
             if let Grant::ClientCredentials(grant) = &slot.profile.grant
                 && grant.revoke_unused_after.is_some()
             {

@@ -103,6 +103,8 @@ impl Watcher {
         let (before, trouble_before) = self.key.take().map(|key| (key.told, key.trouble)).unwrap_or_default();
         let dropped = entry.glance().dropped;
         let answer = self.engine.get_token(&self.request).await;
+        // What holds the next one back may have been there before anybody watched.
+        self.engine.note_ahead(&entry.id.owner.profile, &entry);
         // What was dropped meanwhile is still to be asked for.
         let seen = Glance { dropped, ..entry.glance() };
         let told = answer.as_ref().ok().map(|answer| answer.token.id.clone()).or_else(|| before.clone());

@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Entry, Refusal, Takeoff};
+use super::{Entry, Refusal, Takeoff, state::State};
 use crate::{
-    domain::{profile::Profile, time::Moment, token::TokenId},
+    domain::{
+        profile::Profile,
+        time::Moment,
+        token::{Lifetime, TokenId},
+    },
     token::{
         error::TokenError,
-        freshness::{Freshness, freshness, is_used_lately},
+        freshness::{Freshness, freshness, is_used_lately, until_due},
         service::refused,
     },
 };
 
-/// A refresh that came to nothing without a request is tried again after this.
+/// A refresh that came to nothing without a request is tried again after this, or after half of what is left of
+/// the token.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// What to do for a key whose token may want a refresh.
 #[derive(Debug)]
@@ -24,7 +30,7 @@ pub enum Ahead {
     TakeOff(Takeoff),
     /// Look again after so long.
     Later(Duration),
-    /// It has no token to refresh, a refresh is under way or not yet due, or nobody has used it lately.
+    /// It has no token to refresh, a refresh is under way, or nobody has used it lately.
     Nothing,
 }
 
@@ -45,7 +51,8 @@ impl Entry {
         self.news.subscribe()
     }
 
-    pub(super) fn is_watched(&self) -> bool {
+    /// Whether somebody watches it.
+    pub fn is_watched(&self) -> bool {
         self.news.receiver_count() > 0
     }
 
@@ -54,24 +61,20 @@ impl Entry {
         let mut state = self.lock();
         let lifetime = state.token.as_ref().and_then(|token| token.lifetime);
         let wanted = match lifetime.map(|lifetime| (freshness(now, &lifetime, Duration::ZERO), lifetime)) {
-            Some((Freshness::Fresh, _)) => false,
+            // It was looked at for something that has passed.
+            Some((Freshness::Fresh, lifetime)) => return Ahead::Later(lifetime.refresh_at.after(now)),
             Some((Freshness::Ageing | Freshness::Due, lifetime)) => {
                 let used = |last_used| is_used_lately(last_used, &lifetime, now);
                 self.is_watched() || state.last_used.is_some_and(used)
             }
-            Some((Freshness::Expired, _)) | None => self.is_watched(),
+            Some((Freshness::Expired, _)) | None => self.is_watched() && !state.retired,
         };
         if !wanted || state.flight.is_some() {
             return Ahead::Nothing;
         }
-        if let Some(refusal) = state.refusal(now) {
-            return Ahead::Later(refusal.wait());
-        }
-        // As long as there is a token, nobody waits for the next: the IdP's quota is left to those who will.
-        let served = lifetime.map(|lifetime| lifetime.left(now)).unwrap_or_default();
-        let quota = self.standing.quota_wait(now).min(served);
-        if !quota.is_zero() {
-            return Ahead::Later(quota);
+        let wait = self.held_back(&state, lifetime, now);
+        if !wait.is_zero() {
+            return Ahead::Later(wait);
         }
         let replaces = state.token.is_some();
         Ahead::TakeOff(state.take_off(replaces).1)
@@ -86,11 +89,23 @@ impl Entry {
         if lifetime.is_none() && (!self.is_watched() || state.retired) {
             return None;
         }
-        let due = lifetime.map(|lifetime| lifetime.refresh_at);
-        Some(match state.refusal(now) {
-            Some(refusal) => now + refusal.wait(),
-            None => due.filter(|due| !due.reached(now)).unwrap_or(now + LOOK_AGAIN),
-        })
+        let due = lifetime.map(|lifetime| lifetime.refresh_at.after(now)).unwrap_or_default();
+        let wait = due.max(self.held_back(&state, lifetime, now));
+        if !wait.is_zero() {
+            return Some(now + wait);
+        }
+        let left = lifetime.map_or(Duration::MAX, |lifetime| lifetime.left(now));
+        Some(now + LOOK_AGAIN.min(left / 2).max(LOOK_AGAIN_MIN))
+    }
+
+    /// For how long nothing may be fetched without a caller.
+    fn held_back(&self, state: &State, lifetime: Option<Lifetime>, now: Moment) -> Duration {
+        // As long as there is a token, nobody waits for the next: the IdP's quota is left to those who will. Who
+        // watches waits when a caller would.
+        let watched = self.is_watched();
+        let lasts = |lifetime: Lifetime| if watched { until_due(&lifetime, now) } else { lifetime.left(now) };
+        let quota = self.standing.quota_wait(now).min(lifetime.map(lasts).unwrap_or_default());
+        state.wait_ahead(now).max(quota)
     }
 
     /// What there is to see without asking for anything.

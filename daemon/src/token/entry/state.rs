@@ -49,8 +49,7 @@ pub(super) struct State {
     pub(super) last_look: Option<Moment>,
     /// When somebody last ended watching.
     pub(super) last_watched: Option<Moment>,
-    /// It is on the agenda to look whether the token is still used.
-    pub(super) unused_look: bool,
+    pub(super) lifeless: Lifeless,
 }
 
 /// Failed requests in a row, of one class: a refusal after an outage is the first refusal.
@@ -58,6 +57,13 @@ pub(super) struct State {
 pub(super) struct Failures {
     in_row: u32,
     refused: bool,
+}
+
+/// Tokens in a row that may not be kept: nobody gets one that is fetched without a caller.
+#[derive(Debug, Default)]
+pub(super) struct Lifeless {
+    in_row: u32,
+    not_before: Option<Moment>,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +155,12 @@ impl State {
         trouble.unwrap_or_default().max(self.budget.wait(now))
     }
 
+    /// How long nothing may be fetched without a caller.
+    pub(super) fn wait_ahead(&self, now: Moment) -> Duration {
+        let lifeless = self.lifeless.not_before.map(|not_before| not_before.after(now));
+        self.wait_for_request(now).max(lifeless.unwrap_or_default())
+    }
+
     /// Why the token that the API rejected may not be dropped at `now`.
     pub(super) fn rejection_refusal(&self, now: Moment) -> Option<Refusal> {
         let wait = self.rejections.not_before.map(|not_before| not_before.after(now));
@@ -174,6 +186,13 @@ impl Failures {
         let before = if self.refused == refused { self.in_row } else { 0 };
         *self = Self { in_row: before.saturating_add(1), refused };
         self.in_row
+    }
+}
+
+impl Lifeless {
+    pub(super) fn note(&mut self, now: Moment) {
+        self.in_row = self.in_row.saturating_add(1);
+        self.not_before = Some(now + backoff::lifeless(self.in_row));
     }
 }
 

@@ -20,22 +20,16 @@ pub enum Unused {
 }
 
 impl Entry {
-    /// When to look for the first time whether a token has gone unused for `span`. None: that is known
-    /// already, or there is none.
+    /// When to look whether a token has gone unused for `span`. None: there is none.
     pub fn next_unused_look(&self, now: Moment, span: Duration) -> Option<Moment> {
-        let mut state = self.lock();
-        if state.unused_look || !state.holds_a_valid_one(now) {
-            return None;
-        }
-        state.unused_look = true;
-        Some(state.last_needed().unwrap_or(now) + span)
+        let state = self.lock();
+        state.holds_a_valid_one(now).then(|| state.last_needed().unwrap_or(now) + span)
     }
 
     /// Drops the token if nobody has asked for it, or watched it, for `span`. By the clock that nobody can
     /// set: one that is set has used nothing.
     pub fn look_unused(&self, now: Moment, span: Duration) -> Unused {
         let mut state = self.lock();
-        state.unused_look = false;
         if span == Duration::MAX || !state.holds_a_valid_one(now) {
             return Unused::Nothing;
         }
@@ -46,7 +40,6 @@ impl Entry {
             state.flight.is_some().then(|| now + LOOK_AGAIN)
         };
         if let Some(at) = later {
-            state.unused_look = true;
             return Unused::Later(at);
         }
         state.has_dropped = true;

@@ -10,6 +10,7 @@ mod revoke;
 mod select;
 mod sharing;
 mod time;
+mod timer;
 mod unused;
 mod watch;
 pub(in crate::token) mod world;

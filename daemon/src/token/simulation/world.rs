@@ -28,6 +28,7 @@ pub(super) struct SimClock {
     begun: Instant,
     shifts: Mutex<Shifts>,
     moved: Notify,
+    set: Notify,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -47,7 +48,7 @@ const EPOCH: u64 = 1_800_000_000;
 
 impl SimClock {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), shifts: Mutex::default(), moved: Notify::new() }
+        Self { begun: Instant::now(), shifts: Mutex::default(), moved: Notify::new(), set: Notify::new() }
     }
 
     pub(super) fn suspend(&self, span: Duration) {
@@ -61,6 +62,7 @@ impl SimClock {
         shifts.was_set = true;
         drop(shifts);
         self.moved.notify_waiters();
+        self.set.notify_waiters();
     }
 
     /// The boot clock begins anew.
@@ -108,6 +110,10 @@ impl Clock for SimClock {
                 }
             }
         })
+    }
+
+    fn wall_is_set(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.set.notified())
     }
 }
 

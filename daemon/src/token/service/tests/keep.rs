@@ -84,6 +84,22 @@ async fn the_budget_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_restored_token_is_refreshed_in_its_time_though_its_request_used_the_budget_up() {
+    let (mut world, archive) = keeping().await;
+    let strict = || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(1, 600)))]);
+    world.restart(&archive, &strict()).await;
+    world.token().await;
+    world.settle().await;
+    world.restart(&archive, &strict()).await;
+    tokio::spawn(world.engine.clone().refresh_ahead());
+    world.live(40).await;
+    world.token().await;
+    assert_eq!(world.requests(), 1);
+    world.live(5).await;
+    assert_eq!(world.requests(), 2);
+}
+
+#[tokio::test]
 async fn a_request_counts_from_before_it_is_answered() {
     let (mut world, archive) = keeping().await;
     let once = || profiles([with_grant("p", |grant| grant.max_token_requests = Some(limit(1, HOUR)))]);

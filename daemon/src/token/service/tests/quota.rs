@@ -11,11 +11,12 @@ use crate::{
     token::{
         ports::{ExpiresIn, IssueErrorKind, Issued, Reply},
         service::TokenRequest,
+        watch::Watcher,
     },
 };
 
 impl World {
-    fn quota(&self, remaining: u64, resets_in: u64) -> Vec<Quota> {
+    pub(super) fn quota(&self, remaining: u64, resets_in: u64) -> Vec<Quota> {
         let resets_at = Some(self.now().wall + Duration::from_secs(resets_in));
         vec![Quota { name: "per_hour".into(), limit: Some(10), remaining, resets_at }]
     }
@@ -33,7 +34,7 @@ impl World {
     }
 
     /// The next token comes with this quota.
-    fn issue_with(&self, token: &str, quotas: Vec<Quota>) {
+    pub(super) fn issue_with(&self, token: &str, quotas: Vec<Quota>) {
         let expires_in = ExpiresIn::After(Duration::from_secs(HOUR));
         let issued = Issued { access_token: token.into(), expires_in, scopes: None, server_time: None };
         self.idp.next(Reply { outcome: Ok(issued), quotas });
@@ -91,15 +92,16 @@ async fn who_waits_for_a_token_has_the_idp_decide() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_watched_is_asked_for_when_its_token_is_over_quota_or_not() {
+async fn a_key_that_is_watched_is_asked_for_in_the_last_minute_of_its_token_quota_or_not() {
     let world = world();
     world.issue_with("t1", world.quota(0, 5 * HOUR));
     world.token().await;
-    let _news = world.engine.entry_of(&request()).unwrap().watch();
-    world.live(59).await;
+    let mut watcher = Watcher::new(world.engine.clone(), request());
+    watcher.next().await.unwrap();
+    world.live(58).await;
     assert_eq!(world.requests(), 1);
-    world.live(2).await;
-    assert_eq!(world.requests(), 2);
+    world.live(1).await;
+    assert_eq!((world.requests(), world.token().await.as_str()), (2, "token-2"));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ impl World {
     /// One profile `p` with tokens of an hour.
     pub(super) fn new() -> Self {
         let start = Moment { wall: Duration::from_secs(1_800_000_000), boot: Duration::from_secs(5_000) };
-        let clock = Arc::new(FakeClock { now: Mutex::new(start), moved: Notify::new() });
+        let clock = Arc::new(FakeClock { now: Mutex::new(start), moved: Notify::new(), set: Notify::new() });
         let idp = Arc::new(FakeIdp {
             script: Mutex::default(),
             requests: Mutex::default(),
@@ -66,7 +66,8 @@ impl World {
             revocations: Mutex::default(),
             revocation_gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
-        let secrets = Arc::new(FakeSecrets(Mutex::new(Ok("secret".to_owned())), AtomicUsize::new(0)));
+        let secrets =
+            Arc::new(FakeSecrets { secret: Mutex::new(Ok("secret".to_owned())), reads: AtomicUsize::new(0) });
         let engine = engine(&clock, &idp, &secrets, None);
         let world = Self { engine, clock, idp, secrets, tasks: Arc::default() };
         world.engine.apply(&profiles([profile("p")]));
@@ -100,16 +101,20 @@ impl World {
 
     /// The clocks are set.
     pub(super) fn set(&self, change: impl FnOnce(&mut Moment)) {
-        change(&mut self.clock.now.lock().unwrap());
+        let apart = |now: &Moment| now.wall.checked_sub(now.boot);
+        let mut now = self.clock.now.lock().unwrap();
+        let before = apart(&now);
+        change(&mut now);
+        let is_set = apart(&now) != before;
+        drop(now);
         self.clock.moved.notify_waiters();
+        if is_set {
+            self.clock.set.notify_waiters();
+        }
     }
 
     pub(super) fn set_secret(&self, secret: Result<&str, &str>) {
-        *self.secrets.0.lock().unwrap() = secret.map(str::to_owned).map_err(str::to_owned);
-    }
-
-    pub(super) fn secret_reads(&self) -> usize {
-        self.secrets.1.load(Ordering::SeqCst)
+        *self.secrets.secret.lock().unwrap() = secret.map(str::to_owned).map_err(str::to_owned);
     }
 
     pub(super) async fn get(&self) -> Result<Answer, TokenError> {
@@ -134,6 +139,11 @@ impl World {
 
     pub(super) fn requests(&self) -> usize {
         self.idp.requests.lock().unwrap().len()
+    }
+
+    /// How often a secret has been read.
+    pub(super) fn secret_reads(&self) -> usize {
+        self.secrets.reads.load(Ordering::SeqCst)
     }
 }
 
@@ -221,6 +231,8 @@ pub(super) fn failure(kind: IssueErrorKind) -> IssueError {
 struct FakeClock {
     now: Mutex<Moment>,
     moved: Notify,
+    /// The clocks are further apart than before, or less.
+    set: Notify,
 }
 
 impl Clock for FakeClock {
@@ -239,6 +251,10 @@ impl Clock for FakeClock {
             }
         })
     }
+
+    fn wall_is_set(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.set.notified())
+    }
 }
 
 struct NoJitter;
@@ -249,13 +265,15 @@ impl Jitter for NoJitter {
     }
 }
 
-/// The secret, and how often it has been read.
-struct FakeSecrets(Mutex<Result<String, String>>, AtomicUsize);
+struct FakeSecrets {
+    secret: Mutex<Result<String, String>>,
+    reads: AtomicUsize,
+}
 
 impl Secrets for FakeSecrets {
     fn resolve<'a>(&'a self, _: &'a SecretRef) -> BoxFuture<'a, Result<SecretString, SecretError>> {
-        let secret = self.0.lock().unwrap().clone();
-        self.1.fetch_add(1, Ordering::SeqCst);
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let secret = self.secret.lock().unwrap().clone();
         Box::pin(async move { secret.map(Into::into).map_err(SecretError) })
     }
 }
