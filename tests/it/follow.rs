@@ -38,7 +38,12 @@ use crate::support::{World, frontdoor};
 
 /// A daemon whose tokens live for so many seconds.
 fn short_lived(seconds: u64) -> World {
-    World::with(FakeIdp::builder().expires_in(seconds), |sandbox, ca, idp| frontdoor(sandbox, ca, idp, ""))
+    short_lived_with(seconds, "")
+}
+
+/// The profile has `extra` lines.
+fn short_lived_with(seconds: u64, extra: &str) -> World {
+    World::with(FakeIdp::builder().expires_in(seconds), |sandbox, ca, idp| frontdoor(sandbox, ca, idp, extra))
 }
 
 /// A file, and what happens in its directory.
@@ -130,6 +135,18 @@ fn a_followed_file_holds_the_next_token_before_the_one_in_it_expires() {
     follower.signal(Signal::SIGTERM);
     assert_eq!(follower.wait().stderr, "");
     assert!(world.idp.token_requests() <= 5, "{}", world.idp.token_requests());
+}
+
+#[test]
+fn a_followed_file_is_kept_up_though_each_request_uses_the_budget_up() {
+    let world = short_lived_with(4, "max_token_requests = \"1/1s\"");
+    let file = Watched::new(&world, "token");
+    let follower = world.usherd.spawn_usher(&["token", "frontdoor", "--output", file.text(), "--follow"]);
+    let first = file.after("");
+    let second = file.after(&first);
+    assert_eq!(file.after(&second).trim_end(), world.idp.issued()[2]);
+    follower.signal(Signal::SIGTERM);
+    assert_eq!(follower.wait().stderr, "");
 }
 
 #[test]
@@ -231,6 +248,21 @@ fn a_watch_is_told_tokens_troubles_and_the_end() {
         assert_eq!(end.code(), tonic::Code::Unavailable, "{end}");
     });
     assert_eq!(world.usherd.wait_exit(Duration::from_secs(4)).code(), Some(0));
+}
+
+#[test]
+fn a_watch_that_begins_during_a_back_off_is_told_the_token_after_it() {
+    let world = World::new("");
+    world.idp.push(Reply::status(503).header("Retry-After", "2"));
+    let _ = world.usherd.usher(&["token", "frontdoor"]).expect_code(69);
+    block_on(async {
+        let connection = world.usherd.connect().await;
+        let mut events = connection.tokens().watch_token(of("frontdoor")).await.unwrap().into_inner();
+        let event = tokio::time::timeout(PATIENCE, events.message()).await.unwrap().unwrap().unwrap().event;
+        assert!(matches!(event, Some(Event::Trouble(_))), "{event:?}");
+        assert_eq!(token(&mut events).await, world.idp.issued()[0]);
+    });
+    assert_eq!(world.idp.token_requests(), 2);
 }
 
 #[test]

@@ -130,3 +130,58 @@ impl Looks {
         self.coming.insert((at, look), item);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        record::{KeyId, Owner},
+        scope::ScopeSet,
+    };
+
+    fn at(wall: u64, boot: u64) -> Moment {
+        Moment { wall: Duration::from_secs(1_000_000 + wall), boot: Duration::from_secs(boot) }
+    }
+
+    fn key() -> Arc<Entry> {
+        let owner = Arc::new(Owner { profile: "p".to_owned(), grant: String::new() });
+        let id = KeyId { owner, audience: None, scopes: ScopeSet::default() };
+        Arc::new(Entry::new(id, None, Arc::default(), Arc::default()))
+    }
+
+    fn next(agenda: &Agenda) -> Option<u64> {
+        agenda.next().map(|at| at.as_secs())
+    }
+
+    #[test]
+    fn a_key_is_looked_at_once_and_the_sooner_time_counts() {
+        let (agenda, [a, b]) = (Agenda::default(), [key(), key()]);
+        for (time, expected) in [(50, 50), (60, 50), (40, 40), (45, 40)] {
+            agenda.note(at(time, time), "p", &a);
+            assert_eq!(next(&agenda), Some(expected));
+        }
+        agenda.note_unused(at(45, 45), "p", &a);
+        agenda.note(at(46, 46), "p", &b);
+        assert_eq!(agenda.take(at(39, 39)).len(), 0);
+        let whats = |now| agenda.take(at(now, now)).iter().map(|item| item.what).collect::<Vec<_>>();
+        assert_eq!(whats(45), [What::Refresh, What::Unused]);
+        assert_eq!((whats(45), whats(1_000)), (vec![], vec![What::Refresh]));
+        assert_eq!(next(&agenda), None);
+        agenda.note(at(70, 70), "p", &a);
+        assert_eq!(next(&agenda), Some(70), "what has been taken off may be noted again");
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_brings_what_it_ends_forward_and_back_again() {
+        let (agenda, [a, b]) = (Agenda::default(), [key(), key()]);
+        agenda.note(at(50, 50), "p", &a);
+        agenda.note(at(90, 90), "p", &b);
+        // It says 40 where it was 10.
+        agenda.wall_was_set(at(40, 10));
+        assert_eq!(next(&agenda), Some(20));
+        assert_eq!(agenda.take(at(50, 20)).len(), 1);
+        assert_eq!(next(&agenda), Some(60));
+        agenda.wall_was_set(at(0, 30));
+        assert_eq!(next(&agenda), Some(90), "the other clock goes on");
+    }
+}

@@ -100,6 +100,12 @@ mod tests {
     }
 
     #[test]
+    fn tokens_that_may_not_be_kept_double_up_to_an_hour() {
+        let waits: Vec<_> = (1..=9).map(|tokens| secs(lifeless(tokens))).collect();
+        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    }
+
+    #[test]
     fn rejections_double_up_to_five_minutes() {
         let waits: Vec<_> = (1..=10).map(|rejections| secs(rejected(rejections))).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);

@@ -148,6 +148,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_due_for_its_last_minute_or_tenth() {
+        for (length, now, expected) in
+            [(3600, 0, 3540), (3600, 3500, 40), (3600, 3550, 0), (300, 0, 270), (300, 400, 0)]
+        {
+            let lifetime = lifetime(START, Duration::from_secs(length), 0.0);
+            assert_eq!(until_due(&lifetime, at(now)).as_secs(), expected, "second {now} of {length}");
+        }
+    }
+
+    #[test]
     fn jitter_only_brings_the_refresh_forward() {
         for (jitter, at_age) in [(0.0, 750), (0.5, 700), (1.0, 650)] {
             assert_eq!(

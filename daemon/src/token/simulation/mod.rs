@@ -4,7 +4,8 @@
 //!
 //! What must hold whatever happens: no expired token is answered; no key has two fetches in flight; no failure
 //! loses a valid token, nor does a restart; the IdP gets no more requests than budget, back-off and queue allow, over
-//! restarts too; every caller is answered by their deadline; and when all is well again, everybody gets a token.
+//! restarts too; every caller is answered by their deadline; and when all is well again, everybody gets a token, and who
+//! watches has one from then on.
 //!
 //! `USHER_SEED=N cargo nextest run -p usher-daemon simulation` runs the schedule of one seed.
 
@@ -12,6 +13,7 @@ mod archive;
 mod long;
 mod random;
 mod schedule;
+mod watch;
 mod world;
 
 use self::schedule::Schedule;

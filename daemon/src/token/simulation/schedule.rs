@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     archive::SimArchive,
     random::Random,
+    watch::Watch,
     world::{SimClock, SimIdp, SimJitter, SimSecrets, Weather},
 };
 use crate::{
@@ -31,7 +32,6 @@ use crate::{
             Answer, Engine, Ports, TokenRequest,
             tests::world::{profiles, with_grant},
         },
-        watch::{Event, Watcher},
     },
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Schedule {
     /// The tasks that go with the engine.
     engine_tasks: Vec<JoinHandle<()>>,
     wrong: Arc<Mutex<Vec<String>>>,
+    /// Those who watch.
+    watches: Vec<Watch>,
 }
 
 impl Schedule {
@@ -80,6 +82,7 @@ impl Schedule {
             tasks: Vec::new(),
             engine_tasks: Vec::new(),
             wrong: Arc::default(),
+            watches: Vec::new(),
         };
         schedule.begin();
         schedule.work();
@@ -182,15 +185,10 @@ impl Schedule {
     }
 
     fn watch(&mut self) {
-        let mut watcher = Watcher::new(self.engine.clone(), self.request());
-        let (idp, wrong) = (Arc::clone(&self.idp), Arc::clone(&self.wrong));
-        self.engine_tasks.push(tokio::spawn(async move {
-            while let Ok(event) = watcher.next().await {
-                if let Event::Token(answer) = event {
-                    check(&answer, &idp, &wrong);
-                }
-            }
-        }));
+        let request = self.request();
+        let (watch, task) = Watch::begin(self.engine.clone(), request, &self.idp, &self.wrong);
+        self.watches.push(watch);
+        self.engine_tasks.push(task);
     }
 
     /// The API refuses the token that somebody has just got.
@@ -261,6 +259,7 @@ impl Schedule {
         for task in self.tasks.drain(..).chain(self.engine_tasks.drain(..)) {
             task.abort();
         }
+        self.watches.clear();
         // Its fetches end with it, and it can keep nothing any more.
         let _ = self.engine.shared.unkept.take().now_or_never();
         self.engine.apply(&Profiles::default());
@@ -307,7 +306,8 @@ impl Schedule {
         self.held = holding;
     }
 
-    /// All is well again: after the longest back-off everybody gets a token.
+    /// All is well again: after the longest back-off everybody who watches has a valid token, and always will;
+    /// and everybody gets one who asks.
     async fn recover(&mut self) {
         *self.idp.weather.lock().unwrap() = Weather::Fine;
         *self.idp.latency.lock().unwrap() = Duration::from_millis(100);
@@ -316,6 +316,16 @@ impl Schedule {
         self.clock.suspend(Duration::from_secs(3 * 3600));
         sleep(Duration::from_secs(60)).await;
         self.look();
+        // Without anybody's asking, over a few lives and whatever is done to the clocks.
+        for minute in 0..150 {
+            self.look_at_watches(minute);
+            match minute {
+                100 => self.clock.set_wall(3600 + 1800),
+                120 => self.clock.set_wall(-3600),
+                _ => {}
+            }
+            sleep(Duration::from_secs(60)).await;
+        }
         for name in self.there.keys() {
             let request = TokenRequest {
                 profile: (*name).to_owned(),
@@ -324,6 +334,17 @@ impl Schedule {
             };
             if let Err(error) = self.engine.get_token(&request).await {
                 self.say(&format!("{name} gets no token though all is well: {error}"));
+            }
+        }
+    }
+
+    /// Each that has gone wrong is told of once.
+    fn look_at_watches(&mut self, minute: u32) {
+        let now = self.clock.now();
+        for watch in std::mem::take(&mut self.watches) {
+            match watch.wrong(now) {
+                Some(wrong) => self.say(&format!("{minute} minutes after all was well {wrong}")),
+                None => self.watches.push(watch),
             }
         }
     }
@@ -392,7 +413,7 @@ async fn ask(engine: Engine, request: TokenRequest, idp: Arc<SimIdp>, wrong: Arc
 }
 
 /// Neither by what the daemon knows nor in truth has it expired.
-fn check(answer: &Answer, idp: &SimIdp, wrong: &Mutex<Vec<String>>) {
+pub(super) fn check(answer: &Answer, idp: &SimIdp, wrong: &Mutex<Vec<String>>) {
     let Some(lifetime) = answer.token.lifetime else { return };
     let clock = &idp.clock;
     check_token(Some(lifetime.left(clock.now())), wrong);
