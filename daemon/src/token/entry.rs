@@ -65,6 +65,13 @@ pub struct Trouble {
     pub until: Moment,
 }
 
+impl Trouble {
+    /// For how long no request is sent. By the clock that nobody can set: one that is set has mended nothing.
+    pub fn wait(&self, now: Moment) -> Duration {
+        self.until.boot.saturating_sub(now.boot)
+    }
+}
+
 /// What kept a fetch from its token.
 #[derive(Debug, Clone)]
 pub enum Cause {

@@ -121,6 +121,7 @@ impl Entry {
     /// Why the last request failed, as a caller is told.
     pub fn trouble(&self, profile: &Profile, now: Moment) -> Option<TokenError> {
         let trouble = self.lock().trouble.clone()?;
-        Some(refused(profile, Refusal::Trouble(trouble.cause, trouble.until.after(now))))
+        let wait = trouble.wait(now);
+        Some(refused(profile, Refusal::Trouble(trouble.cause, wait)))
     }
 }

@@ -151,7 +151,7 @@ impl State {
 
     /// How long no request may be sent: the longer of all that holds it back.
     pub(super) fn wait_for_request(&self, now: Moment) -> Duration {
-        let trouble = self.trouble.as_ref().map(|trouble| trouble.until.after(now));
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.wait(now));
         trouble.unwrap_or_default().max(self.budget.wait(now))
     }
 
@@ -171,9 +171,9 @@ impl State {
     /// Why no request may be sent at `now`.
     pub(super) fn refusal(&self, now: Moment) -> Option<Refusal> {
         if let Some(trouble) = &self.trouble
-            && !trouble.until.reached(now)
+            && !trouble.wait(now).is_zero()
         {
-            return Some(Refusal::Trouble(trouble.cause.clone(), trouble.until.after(now)));
+            return Some(Refusal::Trouble(trouble.cause.clone(), trouble.wait(now)));
         }
         let wait = self.budget.wait(now);
         (!wait.is_zero()).then(|| Refusal::Budget(self.budget.limit(), wait))

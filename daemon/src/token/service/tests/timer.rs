@@ -152,6 +152,21 @@ async fn a_wall_clock_that_is_set_forward_is_noticed_at_once() {
 }
 
 #[tokio::test]
+async fn a_wall_clock_that_is_set_forward_ends_no_back_off() {
+    let world = world();
+    let error = failure(IssueErrorKind::Unavailable);
+    world.idp.next(Err(IssueError { retry_after: Some(Duration::from_secs(120)), ..error }));
+    let mut watcher = world.watcher();
+    assert_eq!(told(&world, &mut watcher).await.unwrap(), "trouble");
+    world.set(|now| now.wall += Duration::from_secs(HOUR));
+    assert!(world.get().await.is_err());
+    world.pass(119);
+    assert_eq!((told(&world, &mut watcher).await, world.requests()), (None, 1));
+    world.pass(1);
+    assert_eq!(told(&world, &mut watcher).await.unwrap(), "token-2");
+}
+
+#[tokio::test]
 async fn tokens_that_may_not_be_kept_are_not_fetched_over_and_over_for_who_watches() {
     let world = world();
     world.idp.set_expires_in(ExpiresIn::Over);
