@@ -91,7 +91,7 @@ found, 126 that it could not be run.
 
 A token in an environment is readable by everything that the command starts, and is never renewed: ask for \
 enough time with --min-ttl, or have the command ask `usher token` itself, or read the file of --refresh-file, \
-which always holds a valid one. usher stays beside the command then, and takes the file away after it.
+which holds a valid one for as long as the IdP answers in time. A file that was there before is replaced. usher stays beside the command then, and takes the file away after it.
 
 Examples:
   usher run -p prod -- nfctl list networks         NETFOUNDRY_API_TOKEN, MOPENV and MOPURL are set

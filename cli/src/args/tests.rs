@@ -71,3 +71,21 @@ fn run_gives_the_command_everything_from_its_name_on() {
         assert!(Args::try_parse_from(["usher", "run"].iter().chain(args)).is_err(), "{args:?}");
     }
 }
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    for (line, named) in [
+        ("token p --output f --follow --min-ttl 45m", "--min-ttl"),
+        ("run -p p --refresh-file f --min-ttl 45m cmd", "--min-ttl"),
+        ("token p --output f --format github", "--format"),
+        ("token p --rejected id --format github", "--format"),
+        ("token p --output f --from-env", "--from-env"),
+        ("token p --format github", "--once"),
+    ] {
+        let error = Args::try_parse_from(["usher"].into_iter().chain(line.split(' '))).unwrap_err();
+        assert!(error.to_string().contains(named), "{line}: {error}");
+    }
+    for line in ["token p --output f --min-ttl 45m", "token p --once --format github"] {
+        assert!(Args::try_parse_from(["usher"].into_iter().chain(line.split(' '))).is_ok(), "{line}");
+    }
+}

@@ -26,13 +26,13 @@ pub struct Token {
     #[arg(long, conflicts_with = "rejected")]
     pub once: bool,
     /// Take the profile from variables: `USHER_CLIENT_ID` is its `client_id`, and so on for every key
-    #[arg(long, requires = "once")]
+    #[arg(long, requires = "once", conflicts_with_all = ["rejected", "output"])]
     pub from_env: bool,
     /// Into what file.
     #[command(flatten)]
     pub file: IntoFile,
     /// What to print; `github` is for `>> "$GITHUB_OUTPUT"`, and masks the token in the log first
-    #[arg(long, value_enum, default_value_t = Format::Plain, requires = "once", conflicts_with = "json")]
+    #[arg(long, value_enum, default_value_t = Format::Plain, requires = "once", conflicts_with_all = ["json", "rejected", "output"])]
     pub format: Format,
 }
 
@@ -45,8 +45,9 @@ pub struct IntoFile {
     /// The file's mode, for readers other than you [default: 0600]
     #[arg(long, value_name = "MODE", requires = "output", value_parser = parse_mode)]
     pub mode: Option<u32>,
-    /// Go on, and replace the file with each next token before the one in it expires
-    #[arg(long, requires = "output", conflicts_with = "rejected")]
+    /// Go on, and replace the file with each next token before the one in it expires; when that is, usherd
+    /// decides, so that --min-ttl does not go with it
+    #[arg(long, requires = "output", conflicts_with_all = ["rejected", "min_ttl"])]
     pub follow: bool,
 }
 
@@ -97,11 +98,22 @@ pub struct Status {
     /// Only this profile
     pub profile: Option<String>,
     /// Show it again and again, every so many seconds [default: 2], until Ctrl-C; with --json a line each time
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = parse_interval)]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = parse_watch)]
     pub watch: Option<Duration>,
     /// How to ask.
     #[command(flatten)]
     pub manner: Manner,
+}
+
+/// An interval. What stands behind `--watch` is taken for one, a profile, too.
+fn parse_watch(text: &str) -> Result<Duration, String> {
+    parse_interval(text).map_err(|error| {
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            error
+        } else {
+            format!("no number of seconds; a profile goes before it: `usher status {text} --watch`")
+        }
+    })
 }
 
 /// `usher reload`
@@ -134,9 +146,9 @@ pub struct Run {
     /// In which variables.
     #[command(flatten)]
     pub variables: Variables,
-    /// Keep the token in this file, mode 0600, for as long as the command runs, each before it expires; no
-    /// variable holds it then but those of --env
-    #[arg(long, value_name = "FILE")]
+    /// Keep the token in this file, mode 0600, for as long as the command runs, each before it expires, which
+    /// --min-ttl cannot change; no variable holds it then but those of --env
+    #[arg(long, value_name = "FILE", conflicts_with = "min_ttl")]
     pub refresh_file: Option<PathBuf>,
     /// What token.
     #[command(flatten)]
