@@ -100,6 +100,20 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Tells people that all is well again.
+    pub(crate) fn note(&mut self, note: &str) {
+        if self.json {
+            self.tell(&format!("{}\n", serde_json::json!({ "note": note })));
+        } else {
+            self.tell(&format!("usher: {}\n", printable(note)));
+        }
+    }
+
+    /// Its environment alone, for what goes on beside it.
+    pub(crate) fn environment(&self) -> &'a dyn Fn(&str) -> Option<OsString> {
+        self.env
+    }
+
     /// Writes to stderr as it is. Nobody is left to be told of a failure.
     pub(crate) fn tell(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes());

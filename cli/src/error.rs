@@ -169,6 +169,11 @@ impl Error {
                 Some("is it installed, and its directory in PATH?".to_owned())
             }
             Self::Configuration(_) => Some("nothing was changed; correct it and try again".to_owned()),
+            Self::TokenFile { source, .. }
+                if matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput) =>
+            {
+                Some("name a file that may be replaced, or that is not there yet".to_owned())
+            }
             Self::TokenFile { .. } => Some("its directory has to be there, and yours to write to".to_owned()),
             Self::Syntax(_)
             | Self::Once { .. }

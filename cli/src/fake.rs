@@ -9,13 +9,14 @@ use std::{
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixListener;
-use tonic::{Request, Response, Status, body::Body, metadata::MetadataMap};
+use tonic::{Extensions, Request, Response, Status, body::Body, metadata::MetadataMap};
 use tower::Service as _;
 use usher_proto::v1::{
     ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
     StatusRequest, StatusResponse, StopRequest, StopResponse, WatchTokenRequest, WatchTokenResponse,
     admin_service_server::{AdminService, AdminServiceServer},
     token_service_server::{TokenService, TokenServiceServer},
+    watch_token_response,
 };
 
 type Answer = Arc<dyn Fn(&GetTokenRequest) -> Result<GetTokenResponse, Status> + Send + Sync>;
@@ -108,13 +109,20 @@ impl TokenService for Daemon {
         Ok(self.respond((self.answer)(&message)?))
     }
 
-    type WatchTokenStream = futures_util::stream::Empty<Result<WatchTokenResponse, Status>>;
+    type WatchTokenStream =
+        futures_util::stream::Iter<std::array::IntoIter<Result<WatchTokenResponse, Status>, 2>>;
 
+    /// One token, and the connection's end: as an usherd that has a connection come again.
     async fn watch_token(
         &self,
-        _: Request<WatchTokenRequest>,
+        request: Request<WatchTokenRequest>,
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
-        Err(Status::unimplemented("not in these tests"))
+        let (metadata, _, WatchTokenRequest { profile, url, scopes, audience }) = request.into_parts();
+        let message = GetTokenRequest { profile, url, scopes, audience, ..Default::default() };
+        let token =
+            self.get_token(Request::from_parts(metadata, Extensions::default(), message)).await?.into_inner();
+        let event = WatchTokenResponse { event: Some(watch_token_response::Event::Token(token)) };
+        Ok(self.respond(futures_util::stream::iter([Ok(event), Err(Status::unavailable("come again"))])))
     }
 }
 

@@ -1,6 +1,10 @@
 //! Whole command lines against a usherd on a real socket.
 
-use std::{ffi::OsString, time::Duration};
+use std::{
+    ffi::OsString,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tonic::Status;
 use usher_proto::{
@@ -88,7 +92,8 @@ fn a_watch_without_a_terminal_says_what_works_in_its_place() {
     assert_eq!((code, out.as_str()), (64, ""));
     assert!(err.contains("stdout is none") && err.contains("usher status --watch --json"), "{err}");
     let (code, _, err) = usher("status --watch frontdoor", &at(&fake));
-    assert!(code == 64 && err.contains("'frontdoor'") && err.contains("--watch"), "{err}");
+    assert!(code == 64 && err.contains("'frontdoor'"), "{err}");
+    assert!(err.contains("a profile goes before it: `usher status frontdoor --watch`"), "{err}");
     let (code, _, err) = usher("status --watch 1ms", &at(&fake));
     assert!(code == 64 && err.contains("too often"), "{err}");
 }
@@ -264,6 +269,32 @@ fn use_changes_no_file_that_it_does_not_know() {
     assert_eq!(usher("use --json", &at(&fake)).1, "{\"default_profile\":null}\n");
     let (code, _, err) = usher("use f", &at(&fake));
     assert!(code == 78 && err.contains("absolute path"), "{code} {err}");
+}
+
+#[test]
+fn a_connection_that_has_to_be_renewed_is_renewed_without_a_word() {
+    // The first token, then three connections of one token each, then the profile is gone.
+    let (calls, expires_at) =
+        (AtomicUsize::new(0), Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }));
+    let fake = Fake::start(None, move |request| match calls.fetch_add(1, Ordering::Relaxed) {
+        0..4 => Ok(GetTokenResponse { expires_at, ..token(request) }),
+        _ => Err(Failure::new(ErrorReason::ProfileUnknown, "it is gone").into()),
+    });
+    let file = fake.dir().join("token");
+    let (code, _, err) = usher(&format!("token f --output {} --follow", file.display()), &at(&fake));
+    assert_eq!((code, fake.asked().len()), (78, 5));
+    assert!(err.starts_with("usher: it is gone\n") && !err.contains("warning"), "{err}");
+}
+
+#[test]
+fn a_token_goes_into_no_file_that_is_none() {
+    let fake = Fake::start(None, |request| Ok(token(request)));
+    let (code, _, err) = usher("token f --output -", &at(&fake));
+    assert!(code == 64 && err.contains("without --output the token goes to stdout"), "{err}");
+    let (code, _, err) = usher(&format!("token f --output {}", fake.dir().display()), &at(&fake));
+    assert!(code == 74 && err.contains("it is a directory") && err.contains("name a file"), "{err}");
+    let (code, _, err) = usher(&format!("token f --output {}", fake.socket().display()), &at(&fake));
+    assert!(code == 74 && err.contains("no regular file"), "{err}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A file that always holds a token: replaced as a whole, never empty, never half written.
 
 use std::{
-    fs::{self, Permissions},
+    fmt::Display,
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
 };
 
 use crate::error::Error;
@@ -30,17 +31,28 @@ impl TokenFile {
         self.replace(contents).map_err(|source| self.failed("write", source))
     }
 
-    /// Takes the file away.
+    /// Takes the file away, if it is still there.
     pub(crate) fn remove(&self) -> Result<(), Error> {
-        fs::remove_file(&self.path).map_err(|source| self.failed("remove", source))
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| self.failed("remove", source)),
+        }
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn name(&self) -> impl Display {
+        self.path.display()
     }
 
     fn replace(&self, contents: &str) -> io::Result<()> {
         let path = std::path::absolute(&self.path)?;
+        may_be_replaced(&path)?;
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        // Made with mode 0600; given away only when the token is in it.
-        let mut new = tempfile::Builder::new().prefix(".usher-").tempfile_in(directory)?;
-        new.write_all(contents.as_bytes())?;
+        // Made with mode 0600; given away only when the token is in it. Opened here: tempfile's own errors have
+        // a name in them that nobody knows.
+        let open = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path);
+        let mut new = tempfile::Builder::new().prefix(".usher-").make_in(directory, open)?;
+        new.as_file_mut().write_all(contents.as_bytes())?;
         new.as_file().set_permissions(Permissions::from_mode(self.mode))?;
         new.as_file().sync_all()?;
         new.persist(&path)?;
@@ -49,6 +61,20 @@ impl TokenFile {
 
     fn failed(&self, what: &'static str, source: io::Error) -> Error {
         Error::TokenFile { what, path: self.path.display().to_string(), source }
+    }
+}
+
+/// A pipe or a device is no place for a file: whoever uses it would lose it.
+fn may_be_replaced(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file"))
+        }
+        Ok(found) if !found.is_file() && !found.is_symlink() => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file, and would be replaced by one",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -100,11 +126,28 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         file.remove().unwrap();
         assert!(!path.exists());
+        // Somebody else was faster.
+        file.remove().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (path, said) in [(pipe.clone(), "no regular file"), (dir.path().into(), "is a directory")] {
+            let error = TokenFile::new(path, OWNER_ONLY).write("x").unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.hint().unwrap().contains("file"), "{error}");
+        }
+        assert!(fs::read_dir(dir.path()).unwrap().count() == 1 && !pipe.is_file());
     }
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
         let error = TokenFile::new("/nowhere/at/all".into(), OWNER_ONLY).write("x").unwrap_err();
         assert!(error.to_string().contains("cannot write /nowhere/at/all: "), "{error}");
+        // Nobody knows the name under which it is written at first.
+        assert!(!error.to_string().contains(".usher-"), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! `usher token`: the access token, alone on its line, or with all that is known of it.
 
+use std::path::Path;
+
 use serde::Serialize;
 use usher_proto::v1::{GetTokenRequest, GetTokenResponse, TokenSource};
 
@@ -12,14 +14,21 @@ use crate::{
     call::{self, with_started_daemon},
     caller::Caller,
     error::Error,
-    exit, follow,
+    exit,
+    follow::{Kept, follow},
     time::{human, now},
     token_file::{OWNER_ONLY, TokenFile},
 };
 
 pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
     caller.want_json(args.json);
-    let Token { asked, json, file: IntoFile { output, mode, follow }, .. } = args;
+    let Token { asked, json, file: IntoFile { output, mode, follow: goes_on }, .. } = args;
+    if output.as_deref() == Some(Path::new("-")) {
+        return Err(Error::usage(
+            "--output names a file, and - is none",
+            "without --output the token goes to stdout",
+        ));
+    }
     let (message, wanted) = message(asked, caller)?;
     let request = message.clone();
     let answer = with_started_daemon(caller, wanted.timeout, async |daemon| daemon.token(message).await)?;
@@ -29,18 +38,16 @@ pub(super) fn run(args: Token, caller: &mut Caller<'_>) -> Result<u8, Error> {
         return Ok(exit::OK);
     };
     let file = TokenFile::new(path, mode.unwrap_or(OWNER_ONLY));
-    file.write(&text(&answer, json)?)?;
+    let text = |token: &GetTokenResponse| text(token, json);
+    let mut kept = Kept::begin(&file, &text, &answer)?;
     warn_if_long_lived(&answer, Place::File, caller);
-    if !follow {
+    if !goes_on {
         return Ok(exit::OK);
     }
     // Whoever waits for the unit may read the file now.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let known = answer.token_id.clone();
     drop(answer);
-    let kept = call::runtime()?
-        .block_on(follow::follow(caller, &request, known, |token, _| file.write(&text(token, json)?)));
-    match kept? {}
+    match call::runtime()?.block_on(follow(caller, &request, &mut kept))? {}
 }
 
 /// The token alone on its line, or all that is known of it.

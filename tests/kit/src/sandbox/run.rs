@@ -19,6 +19,7 @@ const ANSWERS: [&str; 2] = ["token", "header"];
 pub struct UsherCommand {
     sandbox: Sandbox,
     args: Vec<String>,
+    wrapper: Vec<String>,
     env: BTreeMap<String, String>,
     stdin: Option<Vec<u8>>,
     answer: bool,
@@ -45,7 +46,13 @@ impl UsherCommand {
         let env = sandbox.env_of_usher();
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         let (secret, masks) = (BTreeMap::new(), false);
-        Self { sandbox, args, env, stdin: None, answer, secret, masks }
+        Self { sandbox, args, wrapper: Vec::new(), env, stdin: None, answer, secret, masks }
+    }
+
+    /// It is started by a program that executes the rest of its arguments: nohup, say.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// One more variable.
@@ -92,15 +99,24 @@ impl UsherCommand {
 
     /// Starts it.
     pub fn spawn(self) -> Running {
-        let Self { sandbox, args, env, stdin, answer, secret, masks } = self;
+        let Self { sandbox, args, wrapper, env, stdin, answer, secret, masks } = self;
         let verb = args.iter().find(|arg| !arg.starts_with('-')).map_or("", String::as_str);
         let name = format!("usher {verb}");
         sandbox.leaks().note(&format!("argv of {name}"), args.join("\n"));
         for (variable, value) in &env {
             sandbox.leaks().note(&format!("environment of {name}"), format!("{variable}={value}"));
         }
-        let mut command = Command::new(sandbox.usher_path());
-        command.args(&args).env_clear().envs(&env).envs(&secret).envs(coverage()).current_dir(sandbox.dir());
+        let usher = sandbox.usher_path().as_os_str();
+        let mut words = wrapper.iter().map(AsRef::as_ref).chain([usher]);
+        let mut command = Command::new(words.next().unwrap_or(usher));
+        command
+            .args(words)
+            .args(&args)
+            .env_clear()
+            .envs(&env)
+            .envs(&secret)
+            .envs(coverage())
+            .current_dir(sandbox.dir());
         let process =
             Process::spawn(command, stdin.map_or(Input::Nothing, Input::Bytes)).expect("start usher");
         Running { process, sandbox, name, answer, masks, noted: false }
@@ -129,6 +145,14 @@ impl Running {
     /// Sends it a signal; does nothing if it has ended.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Waits until it has said `needle` on stderr; panics with what it said when it never does.
+    pub fn wait_for_stderr(&self, needle: &str) {
+        let state = self.process.state();
+        let found = state.wait(PATIENCE, |state| text(&state.stderr).contains(needle).then_some(()));
+        let said = || state.read(|state| text(&state.stderr));
+        assert!(found.is_some(), "{} never said {needle:?}, but:\n{}", self.name, said());
     }
 
     /// Whether it still runs.
