@@ -18,6 +18,18 @@ fn the_users_systemd_starts_usherd_keeps_it_up_and_reloads_it() {
 }
 
 #[test]
+fn a_token_is_kept_in_a_file_through_restarts_and_until_the_service_is_stopped() {
+    if !boots("the unit of a token in a file") {
+        return;
+    }
+    let (machine, idp) = machine();
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/user/usher-token@.service");
+    machine.file("usher-token@.service", &fs::read_to_string(unit).unwrap());
+    let _ = machine.run(include_str!("token.sh")).expect_ok();
+    assert_eq!(idp.token_requests(), 1);
+}
+
+#[test]
 fn without_a_systemd_of_the_users_own_they_are_told_what_to_do_instead() {
     let sandbox = sandbox();
     for verb in ["install", "uninstall", "status"] {
