@@ -51,6 +51,23 @@ fn so_is_the_file_of_a_command() {
 }
 
 #[test]
+fn a_place_that_is_wrong_from_the_start_is_an_error_and_the_command_is_not_run() {
+    let world = World::new("");
+    let nowhere = world.usherd.dir().join("nowhere/token");
+    let ran = world.usherd.dir().join("ran");
+    let (nowhere, touched) = (nowhere.to_str().unwrap(), ran.to_str().unwrap());
+    for args in [
+        &["token", "frontdoor", "--output", nowhere, "--follow"][..],
+        &["run", "-p", "frontdoor", "--refresh-file", nowhere, "--", "touch", touched],
+        &["run", "-p", "frontdoor", "--refresh-file", "/dev/null", "--", "touch", touched],
+    ] {
+        let said = world.usherd.usher(args).expect_code(74).stderr;
+        assert!(said.contains("cannot write ") && !said.contains("as soon as"), "{said}");
+    }
+    assert!(!ran.exists() && !Path::new("/dev/null").is_file());
+}
+
+#[test]
 fn a_newer_token_takes_the_place_of_one_that_could_not_be_written() {
     let world = short_lived(4);
     let file = Watched::new(&world, "token");
@@ -91,7 +108,7 @@ fn a_token_that_has_expired_in_the_file_is_told_once_and_when_the_idp_is_asked_a
 }
 
 #[test]
-fn a_command_that_removes_its_file_or_moves_its_directory_keeps_its_exit_code() {
+fn a_command_that_does_as_it_likes_with_its_file_keeps_its_exit_code() {
     let world = World::new("");
     for (script, warnings) in [
         ("rm \"$0\"; exit 0", &[][..]),
