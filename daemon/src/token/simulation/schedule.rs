@@ -51,6 +51,7 @@ pub(super) struct Schedule {
     /// The profiles that there are, by name; each with the number of its client.
     there: BTreeMap<&'static str, u64>,
     clients: u64,
+    reloads: Vec<Duration>,
     /// When the token that each key holds expires: it must not be lost before, but for a reason.
     held: BTreeMap<(&'static str, String), Moment>,
     tasks: Vec<JoinHandle<()>>,
@@ -78,6 +79,7 @@ impl Schedule {
             archive,
             there: NAMES.into_iter().map(|name| (name, 0)).collect(),
             clients: 0,
+            reloads: Vec::new(),
             held: BTreeMap::new(),
             tasks: Vec::new(),
             engine_tasks: Vec::new(),
@@ -106,7 +108,12 @@ impl Schedule {
     }
 
     fn begin(&mut self) {
+        self.apply();
+    }
+
+    fn apply(&mut self) {
         self.engine.apply(&self.profiles());
+        self.reloads.push(self.clock.since_ever());
     }
 
     /// What goes on in the engine without a caller.
@@ -228,7 +235,7 @@ impl Schedule {
     }
 
     fn reload(&mut self) {
-        self.engine.apply(&self.profiles());
+        self.apply();
     }
 
     /// A profile is changed, removed, or there again; it is another client each time, with a budget of its own.
@@ -240,7 +247,7 @@ impl Schedule {
         } else {
             self.there.insert(name, self.clients);
         }
-        self.engine.apply(&self.profiles());
+        self.apply();
         self.held.retain(|(profile, _), _| *profile != name);
         if !self.there.contains_key(name) && self.engine.directory().get(name).is_some() {
             self.say("a removed profile is still there");
@@ -366,8 +373,10 @@ impl Schedule {
                 }
                 let Some(last) = same.max_by_key(|before| before.at) else { continue };
                 let pause = request.at.saturating_sub(last.at);
-                // Back-off is not kept.
-                if last.failed && last.life == request.life && pause < Duration::from_millis(750) {
+                let reloaded = self.reloads.iter().any(|at| (last.at..=request.at).contains(at));
+                // Back-off is not kept, and a reload forgives a refusal.
+                let is_forgiven = last.life != request.life || (last.refused && reloaded);
+                if last.failed && !is_forgiven && pause < Duration::from_millis(750) {
                     self.say(&format!("{key:?} was asked for again {pause:?} after a failure"));
                 }
             }

@@ -141,6 +141,8 @@ pub(super) struct Seen {
     /// [`SimClock::since_ever`].
     pub(super) at: Duration,
     pub(super) failed: bool,
+    /// In a way that a reload forgives.
+    pub(super) refused: bool,
     /// Which daemon asked, and which of those before it told it what they had asked for.
     pub(super) life: Life,
 }
@@ -222,7 +224,7 @@ impl SimIdp {
             log.wrong.push(wrong);
         }
         let seen = log.requests.entry(key.clone()).or_default();
-        seen.push(Seen { at: self.clock.since_ever(), failed: false, life });
+        seen.push(Seen { at: self.clock.since_ever(), failed: false, refused: false, life });
         let number = seen.len() - 1;
         (InFlight { log: Arc::clone(&self.log), key: (key.clone(), life) }, number)
     }
@@ -271,7 +273,8 @@ impl Issuer for SimIdp {
                     Ok(Issued { access_token, expires_in, scopes: None, server_time: None })
                 }
                 Err(error) => {
-                    log.requests.get_mut(&key).unwrap()[number].failed = true;
+                    let seen = &mut log.requests.get_mut(&key).unwrap()[number];
+                    (seen.failed, seen.refused) = (true, error.kind == IssueErrorKind::Refused);
                     Err(error)
                 }
             };
