@@ -73,9 +73,16 @@ impl Engine {
         let Some(all) = archive.load().await else { return false };
         let mut restored = 0_usize;
         for kept in all {
+            let this_boot = kept.this_boot;
             let (id, unrevoked) = (kept.record.key.clone(), kept.record.unrevoked.len());
             match self.directory().find(&id, self.now()) {
-                Some(entry) if self.restore_key(&entry, kept) => restored += 1,
+                Some(entry) if self.restore_key(&entry, kept) => {
+                    restored += 1;
+                    if !this_boot {
+                        // From now on the boot clock tells its age: nobody can set that.
+                        self.shared.unkept.note(&id);
+                    }
+                }
                 Some(_) => self.shared.unkept.note(&id),
                 None => {
                     tell_given_up(&id, unrevoked);

@@ -173,6 +173,20 @@ async fn after_a_reboot_a_token_serves_until_a_minute_before_its_end() {
     assert_eq!(world.token().await, "token-2", "the wall clock was set back, nobody knows how old it is");
 }
 
+#[tokio::test]
+async fn what_outlived_a_reboot_is_from_then_on_told_by_the_boot_clock() {
+    let (mut world, archive) = keeping().await;
+    world.token().await;
+    world.settle().await;
+    archive.reboot();
+    world.set(|now| now.boot = Duration::from_secs(9));
+    world.restart(&archive, &profiles([profile("p")])).await;
+    world.settle().await;
+    world.set(|now| now.wall -= Duration::from_secs(30 * 24 * HOUR));
+    world.restart(&archive, &profiles([profile("p")])).await;
+    assert_eq!(world.token().await, "token-1", "a wall clock that is set back costs nothing");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_archive_that_fails_stops_nobody_and_catches_up() {
     let (mut world, archive) = keeping().await;
