@@ -98,7 +98,10 @@ token alice > /dev/null
 step 'the socket can be restarted while usherd runs, and after it was removed'
 systemctl restart usherd.socket
 token alice > /dev/null
+# Nobody restarts a socket while its service is about to end: systemd refuses.
+before=$(pid_of_usherd)
 rm /run/usher/usher.sock
+gone "$before"
 systemctl reset-failed usherd.service usherd.socket
 systemctl restart usherd.socket
 token alice > /dev/null

@@ -283,7 +283,9 @@ impl Schedule {
                 life.era += 1;
             }
         }
-        if reboots || !all_kept {
+        // What is kept lasts as long as the clock that was further on said when it was written: one that is set back
+        // again later makes no life longer, while a token in memory would be valid once more.
+        if reboots || !all_kept || self.clock.was_set() {
             self.held.clear();
         }
         self.engine = engine(&self.clock, &self.idp, &self.secrets, &self.archive, self.seed);
