@@ -48,6 +48,18 @@ impl<D: Disk> Files<D> {
         disk.names(MAX_FILES).is_ok_and(|(names, _)| names.iter().any(|name| name.ends_with(TOKEN)))
     }
 
+    /// Whether the key is the one of what is there, as far as that can be told: some of it opens, or nothing is there.
+    pub(super) fn has_right_key(&self) -> bool {
+        let Ok((names, _)) = self.disk.names(MAX_FILES) else { return true };
+        let mut tokens =
+            names.iter().filter_map(|name| name.strip_suffix(TOKEN)).take(MAX_CORRUPT).peekable();
+        let opens = |stem: &str| {
+            let sealed = self.disk.read(&format!("{stem}{TOKEN}"), MAX_FILE);
+            sealed.is_ok_and(|sealed| self.open(stem, sealed).is_some())
+        };
+        tokens.peek().is_none() || tokens.any(opens)
+    }
+
     /// All records. What a crash has left is taken away, and what is damaged or foreign put aside.
     pub(super) fn read(&self) -> Result<Vec<Kept>, String> {
         let (names, all) =

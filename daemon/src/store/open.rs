@@ -63,6 +63,7 @@ pub(super) async fn open(
     let sealer =
         Sealer::new(&secret).map_err(|error| format!("the store's key ({}) {error}", location.key))?;
     let header = Header { key: location.key.to_string(), check: sealer.check.clone() };
+    let is_new = recorded.is_none();
     let is_news = match recorded {
         Some(recorded) if recorded.check != header.check => return Err(wrong_key(location, &recorded)),
         Some(recorded) if recorded.key == header.key => false,
@@ -79,7 +80,12 @@ pub(super) async fn open(
     if !is_news {
         return Ok(files);
     }
+    let lost = lost_header(location);
     blocking(move || {
+        // Of which key it is was in the header, if there was one.
+        if is_new && !files.has_right_key() {
+            return Err(lost);
+        }
         let recorded = write_header(&files.disk, &header);
         recorded.map(|()| files).map_err(|error| format!("the store cannot be written: {error}"))
     })
@@ -98,6 +104,15 @@ fn lost_key(location: &Location) -> String {
     let directory = location.directory.display();
     format!(
         "the store in {directory} has lost its key, {}: put it back; or, to begin anew, stop usherd and remove {directory}",
+        location.key
+    )
+}
+
+fn lost_header(location: &Location) -> String {
+    let directory = location.directory.display();
+    format!(
+        "the store in {directory} has lost its header, and {} opens nothing of it: put the right key there; or, to begin \
+         anew, stop usherd and remove {directory}",
         location.key
     )
 }

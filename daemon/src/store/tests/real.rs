@@ -250,6 +250,12 @@ async fn a_key_is_made_for_a_new_store_alone_and_elsewhere() {
     let store = home.store();
     assert!(store.load().await.is_none() && !home.at("key").exists());
     assert!(trouble(&store).contains("has lost its key"), "{}", trouble(&store));
+    // Another one lies there: it opens nothing, and nothing is put aside for that.
+    fs::write(home.at("key"), "x".repeat(64)).unwrap();
+    fs::set_permissions(home.at("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(store.load().await.is_none() && !write(&store, 2).await);
+    assert!(trouble(&store).contains("opens nothing of it"), "{}", trouble(&store));
+    assert!(home.token_file().exists());
     fs::rename(home.at("hidden"), home.at("key")).unwrap();
     assert_eq!(count(&store).await, 1);
     for key in ["state/store/key", "link/key"] {
