@@ -253,7 +253,7 @@ fn hint_by_reason(failure: &Failure) -> Option<String> {
             Some("what ran before still runs; correct the file, then `usher reload`".to_owned())
         }
         R::Internal => Some("usherd's log says more".to_owned()),
-        R::RequestInvalid | R::AccessDenied | R::LoginNeeded | R::Unspecified => again,
+        R::StoreUnavailable | R::RequestInvalid | R::AccessDenied | R::LoginNeeded | R::Unspecified => again,
     }
 }
 

@@ -73,6 +73,7 @@ pub fn of_reason(reason: ErrorReason) -> u8 {
         | R::TokenRejected
         | R::LoginNeeded => REFUSED,
         R::ConfigInvalid | R::ProfileUnknown | R::SecretUnavailable => CONFIG,
+        R::StoreUnavailable => IO,
     }
 }
 
@@ -107,7 +108,8 @@ mod tests {
     #[test]
     fn every_reason_has_its_exit_code() {
         let expected = [
-            70, 64, 78, 64, 77, 77, 77, 77, 77, 78, 69, 69, 69, 77, 77, 75, 77, 75, 78, 70, // by number
+            70, 64, 78, 64, 77, 77, 77, 77, 77, 78, 69, 69, 69, 77, 77, 75, 77, 75, 78, 70,
+            74, // by number
         ];
         for (number, exit) in (0..).zip(expected) {
             let reason = ErrorReason::try_from(number).unwrap();

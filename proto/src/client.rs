@@ -16,7 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::UnixStream, sync::watch};
 use tonic::body::Body;
 
-use crate::v1::{admin_service_client::AdminServiceClient, token_service_client::TokenServiceClient};
+use crate::v1::{
+    admin_service_client::AdminServiceClient, credential_service_client::CredentialServiceClient,
+    token_service_client::TokenServiceClient,
+};
 
 /// The socket of the system-wide daemon, the only one where root may be the server.
 pub const SYSTEM_SOCKET: &str = "/run/usher/usher.sock";
@@ -123,6 +126,11 @@ impl Connection {
     /// A client of the token service.
     pub fn tokens(&self) -> TokenServiceClient<Self> {
         TokenServiceClient::with_origin(self.clone(), origin())
+    }
+
+    /// A client of the credential service.
+    pub fn credentials(&self) -> CredentialServiceClient<Self> {
+        CredentialServiceClient::with_origin(self.clone(), origin())
     }
 
     /// A client of the admin service.

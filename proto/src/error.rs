@@ -83,6 +83,7 @@ pub fn code(reason: ErrorReason) -> Code {
         | R::SecretUnavailable
         | R::IdpRefused
         | R::TokenRejected
+        | R::StoreUnavailable
         | R::ConfigInvalid => Code::FailedPrecondition,
         R::Internal | R::Unspecified => Code::Internal,
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::v1::GetTokenResponse;
+use crate::v1::{Credential, EraseCredentialRequest, GetTokenResponse};
 
 impl fmt::Debug for GetTokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,9 +19,31 @@ impl fmt::Debug for GetTokenResponse {
     }
 }
 
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("username", &self.username)
+            .field("authtype", &self.authtype)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EraseCredentialRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EraseCredentialRequest")
+            .field("collection", &self.collection)
+            .field("place", &self.place)
+            .field("username", &self.username)
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::v1::StoreCredentialRequest;
 
     #[test]
     fn debug_shows_no_token() {
@@ -33,5 +55,25 @@ mod tests {
         };
         let shown = format!("{answer:?}");
         assert!(shown.contains("frontdoor") && !shown.contains("CANARY"), "{shown}");
+    }
+
+    #[test]
+    fn debug_shows_no_stored_secret() {
+        let credential = Credential {
+            username: "alice".into(),
+            password: "CANARY-password".into(),
+            credential: "CANARY-credential".into(),
+            oauth_refresh_token: "CANARY-refresh".into(),
+            ..Default::default()
+        };
+        let erase = EraseCredentialRequest {
+            username: "alice".into(),
+            secret: "CANARY-secret".into(),
+            ..Default::default()
+        };
+        let store = StoreCredentialRequest { credential: Some(credential.clone()), ..Default::default() };
+        for shown in [format!("{credential:?}"), format!("{erase:?}"), format!("{store:?}")] {
+            assert!(shown.contains("alice") && !shown.contains("CANARY"), "{shown}");
+        }
     }
 }
