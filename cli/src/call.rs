@@ -13,8 +13,10 @@ use usher_proto::{
     client::{ConnectError, Connection},
     socket,
     v1::{
-        ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-        StatusRequest, StatusResponse, StopRequest, StopResponse, WatchTokenRequest, WatchTokenResponse,
+        EraseCredentialRequest, EraseCredentialResponse, ForgetRequest, ForgetResponse, GetCredentialRequest,
+        GetCredentialResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
+        StatusRequest, StatusResponse, StopRequest, StopResponse, StoreCredentialRequest,
+        StoreCredentialResponse, WatchTokenRequest, WatchTokenResponse,
     },
     version,
 };
@@ -207,6 +209,30 @@ fn server_uid(caller: &Caller<'_>) -> Result<u32, Error> {
 impl Daemon<'_> {
     pub(crate) async fn token(&mut self, message: GetTokenRequest) -> Result<GetTokenResponse, Error> {
         let answer = self.connection.tokens().get_token(self.request(message)).await;
+        self.take(answer)
+    }
+
+    pub(crate) async fn credential(
+        &mut self,
+        message: GetCredentialRequest,
+    ) -> Result<GetCredentialResponse, Error> {
+        let answer = self.connection.credentials().get(self.request(message)).await;
+        self.take(answer)
+    }
+
+    pub(crate) async fn store(
+        &mut self,
+        message: StoreCredentialRequest,
+    ) -> Result<StoreCredentialResponse, Error> {
+        let answer = self.connection.credentials().store(self.request(message)).await;
+        self.take(answer)
+    }
+
+    pub(crate) async fn erase(
+        &mut self,
+        message: EraseCredentialRequest,
+    ) -> Result<EraseCredentialResponse, Error> {
+        let answer = self.connection.credentials().erase(self.request(message)).await;
         self.take(answer)
     }
 

@@ -1,14 +1,20 @@
-//! What the calling process gave us: two streams, an environment, perhaps a terminal. Commands touch nothing else.
+//! What the calling process gave us: three streams, an environment, perhaps a terminal. Commands touch nothing else.
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal as _, Write},
+    io::{self, IsTerminal as _, Read, Write},
 };
+
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 
+/// What a program asks is hardly ever longer, in bytes.
+const USUAL: usize = 16 * 1024;
+
 /// The process that called, as a command sees it.
 pub struct Caller<'a> {
+    input: Option<&'a mut dyn Read>,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     env: &'a dyn Fn(&str) -> Option<OsString>,
@@ -48,7 +54,13 @@ impl<'a> Caller<'a> {
         err: &'a mut dyn Write,
         env: &'a dyn Fn(&str) -> Option<OsString>,
     ) -> Self {
-        Self { out, err, env, screen: &|| None, json: false }
+        Self { input: None, out, err, env, screen: &|| None, json: false }
+    }
+
+    /// `input` holds what is asked, where it is a program that asks.
+    #[must_use]
+    pub fn with_input(self, input: &'a mut dyn Read) -> Self {
+        Self { input: Some(input), ..self }
     }
 
     /// `screen` tells the size of the terminal that `out` is, as often as it is asked.
@@ -74,6 +86,18 @@ impl<'a> Caller<'a> {
     /// An environment variable; an empty one counts as unset.
     pub(crate) fn var(&self, name: &str) -> Option<OsString> {
         (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    /// What is asked, up to its end: at most one byte more than `limit`, so that who reads it sees that it is too
+    /// long. It may hold secrets.
+    pub(crate) fn input(&mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        // As long as it usually gets: a buffer that grows leaves secrets behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL.min(limit + 1)));
+        if let Some(input) = self.input.take() {
+            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+            input.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::Unread)?;
+        }
+        Ok(bytes)
     }
 
     /// Writes a part of the answer.

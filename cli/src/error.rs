@@ -56,6 +56,12 @@ pub enum Error {
         /// How long it was waited for.
         patience: Duration,
     },
+    /// What a program asked on stdin cannot be read.
+    #[error("cannot read what is asked on stdin: {0}")]
+    Unread(io::Error),
+    /// What a program asked on stdin means nothing, or not the same to everybody. Nobody was asked.
+    #[error("{0}")]
+    Input(String),
     /// The answer cannot be written.
     #[error("cannot write the answer: {0}")]
     Output(io::Error),
@@ -180,6 +186,8 @@ impl Error {
             | Self::Environment(_)
             | Self::Socket(_)
             | Self::Connect(_)
+            | Self::Unread(_)
+            | Self::Input(_)
             | Self::Output(_)
             | Self::Curl(_)
             | Self::Run { .. }

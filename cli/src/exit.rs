@@ -31,7 +31,7 @@ pub const HUNG_UP: u8 = 141;
 /// The exit code of `error`.
 pub fn code(error: &Error) -> u8 {
     match error {
-        Error::Usage { .. } | Error::Syntax(_) => USAGE,
+        Error::Usage { .. } | Error::Syntax(_) | Error::Input(_) => USAGE,
         Error::Environment(_) | Error::Socket(_) | Error::Configuration(_) => CONFIG,
         Error::Connect(ConnectError::ForeignServer { .. }) => REFUSED,
         Error::Connect(ConnectError::Io { source, .. })
@@ -51,7 +51,7 @@ pub fn code(error: &Error) -> u8 {
         Error::Foreign { code, .. } => of_code(*code),
         Error::Deadline(_) | Error::NotEnded { .. } => TEMPORARY,
         Error::Output(error) if hung_up(error) => HUNG_UP,
-        Error::Output(_) | Error::TokenFile { .. } => IO,
+        Error::Unread(_) | Error::Output(_) | Error::TokenFile { .. } => IO,
         Error::System { .. } | Error::Answer(_) => SOFTWARE,
     }
 }

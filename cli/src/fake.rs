@@ -15,9 +15,14 @@ use usher_proto::v1::{
     ForgetRequest, ForgetResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
     StatusRequest, StatusResponse, StopRequest, StopResponse, WatchTokenRequest, WatchTokenResponse,
     admin_service_server::{AdminService, AdminServiceServer},
+    credential_service_server::CredentialServiceServer,
     token_service_server::{TokenService, TokenServiceServer},
     watch_token_response,
 };
+
+mod credentials;
+
+pub(crate) use credentials::{Asked, Reply};
 
 type Answer = Arc<dyn Fn(&GetTokenRequest) -> Result<GetTokenResponse, Status> + Send + Sync>;
 
@@ -25,6 +30,7 @@ type Answer = Arc<dyn Fn(&GetTokenRequest) -> Result<GetTokenResponse, Status> +
 #[derive(Clone)]
 struct Daemon {
     answer: Answer,
+    credentials: Arc<dyn Fn(Asked) -> Result<Reply, Status> + Send + Sync>,
     version: Option<&'static str>,
     asked: Arc<Mutex<Vec<(GetTokenRequest, MetadataMap)>>>,
 }
@@ -40,10 +46,24 @@ impl Fake {
         version: Option<&'static str>,
         answer: impl Fn(&GetTokenRequest) -> Result<GetTokenResponse, Status> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(version, answer, |_| Err(Status::unimplemented("no credentials here")))
+    }
+
+    /// With a credential service, too.
+    pub(crate) fn start_with(
+        version: Option<&'static str>,
+        answer: impl Fn(&GetTokenRequest) -> Result<GetTokenResponse, Status> + Send + Sync + 'static,
+        credentials: impl Fn(Asked) -> Result<Reply, Status> + Send + Sync + 'static,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = std::os::unix::net::UnixListener::bind(dir.path().join("s")).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let daemon = Daemon { answer: Arc::new(answer), version, asked: Arc::default() };
+        let daemon = Daemon {
+            answer: Arc::new(answer),
+            credentials: Arc::new(credentials),
+            version,
+            asked: Arc::default(),
+        };
         let serving = daemon.clone();
         // Ends with the test's process.
         std::thread::spawn(move || {
@@ -72,12 +92,13 @@ async fn serve(listener: UnixListener, daemon: Daemon) {
         let service = service_fn(move |request: http::Request<Incoming>| {
             let (mut tokens, mut admin) =
                 (TokenServiceServer::new(daemon.clone()), AdminServiceServer::new(daemon.clone()));
+            let mut credentials = CredentialServiceServer::new(daemon.clone());
             async move {
                 let answer: Result<http::Response<Body>, Infallible> =
-                    if request.uri().path().starts_with("/usher.v1.TokenService/") {
-                        tokens.call(request).await
-                    } else {
-                        admin.call(request).await
+                    match request.uri().path().split('/').nth(1) {
+                        Some("usher.v1.TokenService") => tokens.call(request).await,
+                        Some("usher.v1.CredentialService") => credentials.call(request).await,
+                        _ => admin.call(request).await,
                     };
                 answer
             }

@@ -86,6 +86,7 @@ fn json(error: &Error) -> String {
 fn reason(error: &Error) -> &'static str {
     match error {
         Error::Usage { .. } | Error::Syntax(_) => "USAGE",
+        Error::Unread(_) | Error::Input(_) => "INPUT_INVALID",
         Error::Environment(_) => "ENVIRONMENT_INVALID",
         Error::Socket(_) => "SOCKET_PATH_INVALID",
         Error::Connect(ConnectError::NotRunning { .. }) | Error::NotStarted { .. } => "NOT_RUNNING",

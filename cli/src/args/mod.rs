@@ -6,8 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::time::{parse_deadline, parse_duration};
 
+mod helper;
 mod verbs;
 
+pub use helper::{Helper, HelperCommand, Protocol};
 pub use verbs::{
     Completions, Curl, Env, Forget, Format, Header, Inspect, IntoFile, Man, Reload, Run, Service,
     ServiceCommand, ServiceStatus, Shell, Status, Stop, Syntax, Token, Use, Variables,
@@ -158,6 +160,15 @@ Examples:
   usher service install
   usher service status")]
     Service(Service),
+    /// Answer git, docker and others that ask for credentials
+    #[command(after_help = "\
+These programs call a helper by a name of its own, such as git-credential-usher: a symbolic link of that name \
+to usher does it. docs/git.md, docs/docker.md and docs/kubectl.md have each.
+
+Examples:
+  git config --global credential.helper usher
+  usher helper git --help")]
+    Helper(Helper),
     /// Print completions for a shell
     #[command(after_help = "\
 Examples:

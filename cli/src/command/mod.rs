@@ -17,6 +17,7 @@ mod default;
 mod env;
 mod forget;
 mod header;
+mod helper;
 mod inspect;
 mod man;
 mod once;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: Args, caller: &mut Caller<'_>) -> Result<u8, Error> {
         Some(Command::Forget(args)) => forget::run(&args, caller),
         Some(Command::Stop(args)) => stop::run(&args, caller),
         Some(Command::Service(args)) => service::run(&args, caller),
+        Some(Command::Helper(args)) => helper::run(&args.command),
         Some(Command::Run(args)) => run::run(args, caller),
         Some(Command::Env(args)) => env::run(args, caller),
         Some(Command::Use(args)) => default::run(&args, caller),
@@ -54,7 +56,7 @@ pub(crate) fn run(args: Args, caller: &mut Caller<'_>) -> Result<u8, Error> {
 }
 
 /// The profile that was named, else `USHER_PROFILE`, else none: usherd chooses then.
-fn profile(named: Option<String>, caller: &Caller<'_>) -> Result<String, Error> {
+pub(crate) fn profile(named: Option<String>, caller: &Caller<'_>) -> Result<String, Error> {
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         return Ok(name);
     }
@@ -74,7 +76,7 @@ fn request(profile: String, wanted: &Wanted) -> GetTokenRequest {
     }
 }
 
-fn proto_duration(duration: Duration) -> Option<prost_types::Duration> {
+pub(crate) fn proto_duration(duration: Duration) -> Option<prost_types::Duration> {
     duration.try_into().ok()
 }
 
