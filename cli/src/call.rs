@@ -14,9 +14,9 @@ use usher_proto::{
     socket,
     v1::{
         EraseCredentialRequest, EraseCredentialResponse, ForgetRequest, ForgetResponse, GetCredentialRequest,
-        GetCredentialResponse, GetTokenRequest, GetTokenResponse, ReloadRequest, ReloadResponse,
-        StatusRequest, StatusResponse, StopRequest, StopResponse, StoreCredentialRequest,
-        StoreCredentialResponse, WatchTokenRequest, WatchTokenResponse,
+        GetCredentialResponse, GetTokenRequest, GetTokenResponse, ListCredentialsRequest,
+        ListCredentialsResponse, ReloadRequest, ReloadResponse, StatusRequest, StatusResponse, StopRequest,
+        StopResponse, StoreCredentialRequest, StoreCredentialResponse, WatchTokenRequest, WatchTokenResponse,
     },
     version,
 };
@@ -233,6 +233,14 @@ impl Daemon<'_> {
         message: EraseCredentialRequest,
     ) -> Result<EraseCredentialResponse, Error> {
         let answer = self.connection.credentials().erase(self.request(message)).await;
+        self.take(answer)
+    }
+
+    pub(crate) async fn list(
+        &mut self,
+        message: ListCredentialsRequest,
+    ) -> Result<ListCredentialsResponse, Error> {
+        let answer = self.connection.credentials().list(self.request(message)).await;
         self.take(answer)
     }
 

@@ -163,7 +163,7 @@ Examples:
     /// Answer git, docker and others that ask for credentials
     #[command(after_help = "\
 These programs call a helper by a name of its own, such as git-credential-usher: a symbolic link of that name \
-to usher does it. docs/git.md, docs/docker.md and docs/kubectl.md have each.
+to usher does it. docs/ has a page for each.
 
 Examples:
   git config --global credential.helper usher

@@ -8,7 +8,7 @@
 //!   `{c*N}` is N times c
 //! - `? ` what usherd is asked, as [`usherd`] writes it; without such a line it is not asked
 //! - `= ` what usherd replies, as [`usherd`] reads it
-//! - `> ` a line of stdout; without one there is nothing there
+//! - `> ` a line of stdout, where VERSION is our own; without one there is nothing there
 //! - `! ` stands on stderr; without such a line there is nothing there
 //! - `exit N` ends the call
 
@@ -78,7 +78,7 @@ fn read(text: &str) -> Vec<Call> {
             }
             "?" => now.asked.push(rest.to_owned()),
             "=" => now.replies.push(rest.to_owned()),
-            ">" => now.out.extend([rest, "\n"]),
+            ">" => now.out.extend([&rest.replace("VERSION", VERSION), "\n"]),
             "!" => now.told.push(rest.to_owned()),
             "exit" => {
                 now.code = rest.parse().unwrap();
@@ -188,6 +188,11 @@ fn play_all(protocol: &str) {
 #[test]
 fn git_is_answered_as_the_transcripts_have_it() {
     play_all("git");
+}
+
+#[test]
+fn docker_is_answered_as_the_transcripts_have_it() {
+    play_all("docker");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{ffi::OsString, fmt, path::Path, time::Duration};
 
 use crate::{caller::Caller, error::Error};
 
+pub mod docker;
 pub mod git;
 
 /// How long usherd may take.
@@ -34,8 +35,10 @@ impl fmt::Debug for Helper {
 }
 
 /// All of them.
-pub const HELPERS: &[Helper] =
-    &[Helper { name: "git", called: "git-credential-usher", command: git::command, run: git::run }];
+pub const HELPERS: &[Helper] = &[
+    Helper { name: "git", called: "git-credential-usher", command: git::command, run: git::run },
+    Helper { name: "docker", called: "docker-credential-usher", command: docker::command, run: docker::run },
+];
 
 /// The protocol of that name.
 pub(crate) fn named(name: &str) -> Option<&'static Helper> {
