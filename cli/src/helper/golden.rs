@@ -196,6 +196,11 @@ fn docker_is_answered_as_the_transcripts_have_it() {
 }
 
 #[test]
+fn kubectl_is_answered_as_the_transcripts_have_it() {
+    play_all("kubectl");
+}
+
+#[test]
 fn no_transcript_lies_about() {
     let known = super::HELPERS.iter().map(|helper| of(helper.name).len()).sum::<usize>();
     assert_eq!(transcripts().len(), known, "a transcript that no test plays");

@@ -9,6 +9,7 @@ use crate::{caller::Caller, error::Error};
 
 pub mod docker;
 pub mod git;
+pub mod kubectl;
 
 /// How long usherd may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -38,6 +39,12 @@ impl fmt::Debug for Helper {
 pub const HELPERS: &[Helper] = &[
     Helper { name: "git", called: "git-credential-usher", command: git::command, run: git::run },
     Helper { name: "docker", called: "docker-credential-usher", command: docker::command, run: docker::run },
+    Helper {
+        name: "kubectl",
+        called: "kubectl-credential-usher",
+        command: kubectl::command,
+        run: kubectl::run,
+    },
 ];
 
 /// The protocol of that name.
