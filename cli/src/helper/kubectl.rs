@@ -52,7 +52,8 @@ URL, and the token goes to no other.
 
 Example:
   kubectl config set-credentials me --exec-api-version=client.authentication.k8s.io/v1 \\
-    --exec-interactive-mode=Never --exec-provide-cluster-info --exec-command=usher --exec-arg=helper,kubectl"
+    --exec-interactive-mode=Never --exec-provide-cluster-info \\
+    --exec-command=usher --exec-arg=helper,kubectl"
 )]
 struct Options {
     /// The profile's name.

@@ -22,7 +22,7 @@ pub struct Helper {
     /// Behind `usher helper`.
     pub name: &'static str,
     /// What usher has to be called as, so that the program finds it: a symbolic link's name.
-    pub called: &'static str,
+    pub argv0: &'static str,
     /// What it takes, for help, completions and manual pages.
     pub command: fn() -> clap::Command,
     /// Answers. The arguments are those behind its name; the exit code is as the protocol has it.
@@ -37,11 +37,11 @@ impl fmt::Debug for Helper {
 
 /// All of them.
 pub const HELPERS: &[Helper] = &[
-    Helper { name: "git", called: "git-credential-usher", command: git::command, run: git::run },
-    Helper { name: "docker", called: "docker-credential-usher", command: docker::command, run: docker::run },
+    Helper { name: "git", argv0: "git-credential-usher", command: git::command, run: git::run },
+    Helper { name: "docker", argv0: "docker-credential-usher", command: docker::command, run: docker::run },
     Helper {
         name: "kubectl",
-        called: "kubectl-credential-usher",
+        argv0: "kubectl-credential-usher",
         command: kubectl::command,
         run: kubectl::run,
     },
@@ -57,7 +57,7 @@ pub(crate) fn named(name: &str) -> Option<&'static Helper> {
 pub(crate) fn called(args: &[OsString]) -> Option<(&'static Helper, &[OsString])> {
     let (program, rest) = args.split_first()?;
     let program = Path::new(program).file_name()?;
-    if let Some(helper) = HELPERS.iter().find(|helper| program == helper.called) {
+    if let Some(helper) = HELPERS.iter().find(|helper| program == helper.argv0) {
         return Some((helper, rest));
     }
     match rest {

@@ -15,7 +15,7 @@ fn a_helper_is_called_by_its_programs_name_or_behind_usher_helper() {
     for helper in HELPERS {
         let rest = Some((helper.name, vec!["-p".to_owned(), "x".to_owned()]));
         for program in ["", "/usr/bin/", "./"] {
-            assert_eq!(called_by(&format!("{program}{} -p x", helper.called)), rest);
+            assert_eq!(called_by(&format!("{program}{} -p x", helper.argv0)), rest);
         }
         assert_eq!(called_by(&format!("usher helper {} -p x", helper.name)), rest);
     }
@@ -36,6 +36,6 @@ fn every_helper_has_its_page_and_describes_itself() {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/{}.md", helper.name));
         let text =
             std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
-        assert!(text.contains(helper.called), "{} does not name {}", page.display(), helper.called);
+        assert!(text.contains(helper.argv0), "{} does not name {}", page.display(), helper.argv0);
     }
 }
