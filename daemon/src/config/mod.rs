@@ -13,7 +13,7 @@ mod section;
 mod settings;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -22,7 +22,7 @@ use toml::de::DeTable;
 
 pub use self::report::{Problem, Report};
 use self::section::{Document, Section};
-use crate::domain::profile::{Network, Profiles};
+use crate::domain::profile::{Network, Profile, Profiles};
 
 /// What paths in the configuration are relative to.
 #[derive(Debug, Clone)]
@@ -64,6 +64,9 @@ fn read(root: &Section<'_>, context: &Context) -> Profiles {
             None => {}
         }
     }
+    if root.problems() == 0 {
+        one_owner_each(root, &profiles);
+    }
     let default_profile = root.string("default_profile");
     if let Some(name) = &default_profile
         && !root.tables("profile").iter().any(|(known, _)| known == name)
@@ -73,6 +76,30 @@ fn read(root: &Section<'_>, context: &Context) -> Profiles {
     let settings = settings::read(root, context);
     root.finish();
     Profiles { by_name: profiles, default_profile, settings }
+}
+
+/// A URL leads to one profile, or to none: never to whichever comes first. What no profile says itself, but the presets of
+/// several do, leads to none.
+fn one_owner_each(root: &Section<'_>, profiles: &BTreeMap<String, Arc<Profile>>) {
+    let mut owners = HashMap::new();
+    for (name, section) in root.tables("profile") {
+        let claims = |profile: &&Arc<Profile>| !profile.by_name_only && !profile.urls_are_presets;
+        let Some(profile) = profiles.get(name).filter(claims) else { continue };
+        for prefix in &profile.urls {
+            let Some(owner) = owners.insert(prefix.key(), name).filter(|owner| *owner != name) else {
+                continue;
+            };
+            let key = ["urls", "base_url"].into_iter().find(|key| section.has(key)).unwrap_or_default();
+            section.problem(
+                key,
+                format!(
+                    "{prefix} is a URL of the profile {owner}, too, and has to lead to one of them: write by_name_only = \
+                     true into the one that is only used by its name"
+                ),
+            );
+            break;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ const OWN_PARAMETERS: [&str; 6] =
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The most requests that a limit can count: each costs memory.
 const MAX_REQUESTS: u32 = 10_000;
+/// The longest user name, in bytes.
+const MAX_USERNAME: usize = 256;
 /// For how long a token may go unused before it is revoked: less would revoke what is in use.
 const UNUSED: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -47,6 +49,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     let preset = preset(&section)?;
     section.fill_from(preset);
     let allow_loopback_http = section.boolean("allow_loopback_http");
+    let by_name_only = section.boolean("by_name_only");
     let grant = section.choice(
         "grant",
         &[("client_credentials", GrantName::ClientCredentials), ("static", GrantName::Static)],
@@ -77,6 +80,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
     {
         section.problem("base_url", "lies outside of urls, so that the token could not be presented there");
     }
+    let username = username(&section);
     section.check_required();
     section.finish();
     Some(Profile {
@@ -89,8 +93,23 @@ pub(super) fn read(name: &str, mut section: Section<'_>, context: &Context) -> O
         audiences,
         base_url,
         urls: urls?,
+        urls_are_presets: !section.has("urls") && !section.has("base_url"),
         allow_loopback_http,
+        by_name_only,
+        username: transpose(username)?,
     })
+}
+
+/// What goes before the colon in `Basic` (RFC 7617 section 2).
+#[expect(clippy::option_option, reason = "not given, given and wrong, given and right")]
+fn username(section: &Section<'_>) -> Option<Option<String>> {
+    let text = section.string("username")?;
+    let fits = (1..=MAX_USERNAME).contains(&text.len())
+        && text.chars().all(|letter| !letter.is_control() && letter != ':');
+    if !fits {
+        section.problem("username", "is no user name: up to 256 bytes, without a colon or control character");
+    }
+    Some(fits.then_some(text))
 }
 
 /// The preset that the profile names. One that was probably meant is gone on with, so that everything else

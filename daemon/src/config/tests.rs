@@ -201,6 +201,67 @@ fn what_cannot_be_safe_is_refused() {
 }
 
 #[test]
+fn a_url_leads_to_one_profile() {
+    let profile = |name: &str, lines: &str| {
+        format!(
+            "[profile.{name}]\ntoken_url = \"https://i.example/t\"\nclient_id = \"x\"\n\
+             client_secret = {{ env = \"S\" }}\n{lines}\n"
+        )
+    };
+    let one = profile("one", "urls = [\"https://git.example/a\", \"https://git.example/a/\"]");
+    for (line, taken) in [
+        ("urls = [\"https://other.example\", \"https://GIT.example:443/a/\"]", false),
+        ("base_url = \"https://git.example/a\"", false),
+        ("base_url = \"https://git.example/a\"\nby_name_only = true", true),
+        ("urls = [\"https://git.example/a/b\", \"https://git.example\"]", true),
+    ] {
+        let text = one.clone() + &profile("two", line);
+        match check(&text) {
+            Ok(config) => assert!(taken, "{line}: {config:?}"),
+            Err(report) => {
+                assert!(!taken, "{line}: {report}");
+                let key = line.split(' ').next().unwrap();
+                let expected = format!("line 10: profile.two.{key}: https://git.example/a");
+                assert!(report.contains(&expected), "{report}");
+                assert!(
+                    report.contains("of the profile one, too") && report.contains("by_name_only"),
+                    "{report}"
+                );
+            }
+        }
+    }
+    let preset = |name: &str, line: &str| {
+        format!(
+            "[profile.{name}]\npreset = \"netfoundry-api-token\"\naccount_id = \"x\"\n\
+             api_token = {{ env = \"S\" }}\n{line}\n"
+        )
+    };
+    let base = "base_url = \"https://gateway.production.netfoundry.io/frontdoor\"";
+    assert!(check(&(preset("a", "") + &preset("b", ""))).is_ok(), "nobody says that either is for it");
+    assert!(check(&(preset("a", base) + &preset("b", ""))).is_ok());
+    assert!(
+        problems(&(preset("a", base) + &preset("b", base)))
+            .contains("line 10: profile.b.base_url: https://gateway")
+    );
+}
+
+#[test]
+fn a_user_name_fits_before_a_colon() {
+    let with = |name: &str| {
+        format!(
+            "[profile.a]\ntoken_url = \"https://i.example/t\"\nclient_id = \"x\"\n\
+             client_secret = {{ env = \"S\" }}\nusername = \"{name}\"\n"
+        )
+    };
+    for name in ["oauth2", "<token>", "_json_key", "caf\u{e9}"] {
+        assert_eq!(check(&with(name)).unwrap().by_name["a"].username.as_deref(), Some(name));
+    }
+    for bad in ["", "a:b", "a\\nb", &"x".repeat(257)] {
+        assert!(problems(&with(bad)).contains("line 5: profile.a.username: is no user name"), "{bad}");
+    }
+}
+
+#[test]
 fn keys_of_another_grant_are_unknown() {
     let report = problems(
         "[profile.a]\npreset = \"netfoundry-api-token\"\naccount_id = \"x\"\napi_token = { env = \"T\" }\nclient_id = \"y\"\n",

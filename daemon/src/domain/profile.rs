@@ -38,11 +38,24 @@ pub struct Profile {
     pub base_url: Option<UrlPrefix>,
     /// Where the token may be presented.
     pub urls: Vec<UrlPrefix>,
+    /// The preset says so, and not the profile itself.
+    pub urls_are_presets: bool,
     /// http to a literal loopback address is allowed.
     pub allow_loopback_http: bool,
+    /// It is never chosen by URL: its `urls` say where its token may go, and no more.
+    pub by_name_only: bool,
+    /// The user name that goes with the token where a client knows only users and passwords.
+    pub username: Option<String>,
 }
 
 impl Profile {
+    /// How good a claim to `url` the profile has, if it may be chosen by URL: the longest prefix wins, and one that
+    /// was written for this profile before one of a preset.
+    pub fn claim(&self, url: &Url) -> Option<(usize, bool)> {
+        let length = self.covers(url).filter(|_| !self.by_name_only)?;
+        Some((length, !self.urls_are_presets))
+    }
+
     /// The length of the longest of `urls` that covers `url`; none if the token has no business there.
     pub fn covers(&self, url: &Url) -> Option<usize> {
         self.urls.iter().filter(|prefix| prefix.covers(url)).map(UrlPrefix::path_len).max()

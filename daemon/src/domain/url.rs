@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 /// The longest URL, in bytes: servers take no longer ones.
 pub const MAX_LEN: usize = 8192;
@@ -54,7 +54,7 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
         return Err(UrlError::Ambiguous("a backslash"));
     }
     let lower = text.to_ascii_lowercase();
-    if ["%00", "%0a", "%0d"].iter().any(|code| lower.contains(code)) {
+    if hides_line_end(&lower) {
         return Err(UrlError::Ambiguous("a percent-encoded line end or NUL"));
     }
     let after_scheme = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
@@ -72,8 +72,11 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
         return Err(UrlError::Ambiguous("a percent sign in the host"));
     }
     let url = Url::parse(text).map_err(|_| UrlError::NotAbsolute)?;
-    if url.host_str().is_none_or(|host| host.is_empty() || host.ends_with('.')) {
+    let Some(host) = url.host_str().filter(|host| !host.is_empty() && !host.ends_with('.')) else {
         return Err(UrlError::Ambiguous("no host, or one that ends in a dot"));
+    };
+    if !is_written(host, authority) {
+        return Err(UrlError::Ambiguous("an IP address that is not in its usual form"));
     }
     if hides_dot_segments(url.path()) {
         return Err(UrlError::Ambiguous("a percent-encoded dot segment"));
@@ -89,6 +92,11 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     Ok(url)
 }
 
+/// Whether `authority` has the host as it was understood: `0x7f.1` and `127.0.0.1` are the same to some programs only.
+fn is_written(host: &str, authority: &str) -> bool {
+    authority.strip_prefix(host).is_some_and(|port| port.is_empty() || port.starts_with(':'))
+}
+
 /// A literal IP address of the loopback. Not "localhost": that is what a resolver makes of it.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -96,6 +104,11 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(_)) | None => false,
     }
+}
+
+/// Whether some program could read a line end or NUL out of `text`, by decoding it.
+pub(super) fn hides_line_end(text: &str) -> bool {
+    ["%00", "%0a", "%0d", "%0A", "%0D"].iter().any(|code| text.contains(code))
 }
 
 /// Whether some server could read a `.` or `..` segment out of `path`: by decoding `%2f`, `%5c` and `%2e`
@@ -131,9 +144,21 @@ impl UrlPrefix {
             && url.path().strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The same for two prefixes that cover the same URLs, and different for any others.
+    pub fn key(&self) -> (Origin, &str) {
+        (self.0.origin(), self.0.path().trim_end_matches('/'))
+    }
+
     /// The longer of two prefixes that cover a URL is the closer one.
     pub fn path_len(&self) -> usize {
         self.0.path().trim_end_matches('/').len()
+    }
+
+    /// How a client that knows hosts and no schemes names what is below it: `host[:port][/path]`.
+    pub fn server(&self) -> String {
+        let text = self.0.as_str();
+        let server = text.split_once("://").map_or(text, |(_, server)| server);
+        server.trim_end_matches('/').to_owned()
     }
 
     /// The URL below this prefix that `path` names, as text: `path` begins with a slash.
@@ -192,6 +217,11 @@ mod tests {
             "http://good.example/",
             "http://localhost:8080/",
             "http://127.0.0.1.evil.example/",
+            "https://127.1/",
+            "https://0x7f000001/",
+            "https://2130706433/",
+            "https://0177.0.0.1/",
+            "https://[::0001]/",
         ] {
             assert!(canonical(bad, true).is_err(), "{bad:?} was taken as {:?}", canonical(bad, true));
         }
@@ -217,6 +247,22 @@ mod tests {
         }
         let host = UrlPrefix::new("https://gw.example", false).unwrap();
         assert!(host.covers(&canonical("https://gw.example/any", false).unwrap()));
+    }
+
+    #[test]
+    fn prefixes_that_cover_the_same_are_equal_however_they_are_written() {
+        let prefix = |text: &str| UrlPrefix::new(text, true).unwrap();
+        for (one, other, equal) in [
+            ("https://gw.example", "https://GW.example:443/", true),
+            ("https://gw.example/a", "https://gw.example/a/", true),
+            ("https://gw.example/a", "https://gw.example/A", false),
+            ("https://gw.example/a", "https://gw.example:444/a", false),
+            ("https://127.0.0.1/a", "http://127.0.0.1/a", false),
+        ] {
+            assert_eq!(prefix(one).key() == prefix(other).key(), equal, "{one} {other}");
+        }
+        assert_eq!(prefix("https://gw.example:5000/").server(), "gw.example:5000");
+        assert_eq!(prefix("http://127.0.0.1/a/").server(), "127.0.0.1/a");
     }
 
     #[test]

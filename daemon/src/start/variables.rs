@@ -17,7 +17,7 @@ const LISTS: [&str; 6] = ["scopes", "default_scopes", "audiences", "resource", "
 /// Keys whose value is a secret: the variable is only referred to.
 const SECRETS: [&str; 2] = ["client_secret", "api_token"];
 /// Keys that are true or false.
-const BOOLEANS: [&str; 1] = ["allow_loopback_http"];
+const BOOLEANS: [&str; 2] = ["allow_loopback_http", "by_name_only"];
 /// Variables that mean something else.
 const OTHERS: [&str; 5] =
     ["USHER_SOCKET", "USHER_PROFILE", "USHER_SERVER_UID", "USHER_AUTOSTART", "USHER_TOKEN"];

@@ -13,7 +13,7 @@ use crate::domain::url::{self, UrlError};
 /// The profile of a request that names a profile, a URL, both or neither; and the URL in the form that
 /// was checked.
 ///
-/// Without a name: the profile whose `urls` cover the URL most closely; else, where there is no URL or
+/// Without a name: the profile that owns the URL; else, where there is no URL or
 /// only a path, the default profile; else the only one.
 pub fn select(directory: &Directory, name: &str, url: &str) -> Result<(Arc<Slot>, Option<Url>), TokenError> {
     if name.is_empty() && !url.is_empty() && !url.starts_with('/') {
@@ -45,24 +45,45 @@ fn implied(directory: &Directory) -> Result<&Arc<Slot>, TokenError> {
 
 fn by_url(directory: &Directory, text: &str) -> Result<(Arc<Slot>, Option<Url>), TokenError> {
     let url = url::canonical(text, true)?;
-    let covering: Vec<_> =
-        directory.iter().filter_map(|slot| Some((slot.profile.covers(&url)?, slot))).collect();
-    let Some(longest) = covering.iter().map(|(len, _)| *len).max() else {
-        return Err(TokenError::NoProfileForUrl { url: shown(&url) });
-    };
-    let mut closest: Vec<_> =
-        covering.into_iter().filter(|(len, _)| *len == longest).map(|(_, slot)| slot).collect();
-    closest.sort_by(|one, other| one.profile.name.cmp(&other.profile.name));
-    match closest.as_slice() {
-        [slot] => {
-            let url = place(slot, text)?;
-            Ok((Arc::clone(slot), Some(url)))
-        }
+    let slot = owner(directory, &url)?.ok_or_else(|| TokenError::NoProfileForUrl { url: shown(&url) })?;
+    let url = place(slot, text)?;
+    Ok((Arc::clone(slot), Some(url)))
+}
+
+/// The profile that owns a URL: the one with the best claim to it. The configuration has no two with equally good ones but
+/// where both are of presets.
+fn owner<'a>(directory: &'a Directory, url: &Url) -> Result<Option<&'a Arc<Slot>>, TokenError> {
+    let claims: Vec<_> = directory.iter().filter_map(|slot| Some((slot.profile.claim(url)?, slot))).collect();
+    let Some(best) = claims.iter().map(|(claim, _)| *claim).max() else { return Ok(None) };
+    let mut owners: Vec<_> =
+        claims.into_iter().filter(|(claim, _)| *claim == best).map(|(_, slot)| slot).collect();
+    owners.sort_by(|one, other| one.profile.name.cmp(&other.profile.name));
+    match owners.as_slice() {
+        [slot] => Ok(Some(slot)),
         several => Err(TokenError::ProfileAmbiguous {
-            why: format!("several profiles cover {} equally well", shown(&url)),
+            why: format!("several profiles cover {} equally well", shown(url)),
             known: several.iter().map(|slot| slot.profile.name.clone()).collect(),
         }),
     }
+}
+
+/// The profile that owns one of these URLs, and that URL. With a `name`: that profile, if it covers one of them.
+pub fn find_owner(
+    directory: &Directory,
+    name: &str,
+    urls: &[Url],
+) -> Result<Option<(Arc<Slot>, Url)>, TokenError> {
+    for url in urls {
+        let slot = if name.is_empty() {
+            owner(directory, url)?
+        } else {
+            Some(named(directory, name)?).filter(|slot| slot.profile.covers(url).is_some())
+        };
+        if let Some(slot) = slot {
+            return Ok(Some((Arc::clone(slot), url.clone())));
+        }
+    }
+    Ok(None)
 }
 
 /// The URL that `text` means to this profile, if its token may be presented there.

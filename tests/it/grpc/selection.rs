@@ -13,7 +13,7 @@ fn the_profile_follows_from_the_url_and_the_token_stays_within_its_urls() {
         named("a", "base_url = \"https://api.example.com/v1/a\"")
             + &named("deep", "urls = [\"https://api.example.com/v1/a/deep\"]")
             + &named("twin1", "urls = [\"https://twin.example.com\"]")
-            + &named("twin2", "urls = [\"https://twin.example.com/\"]")
+            + &named("twin2", "urls = [\"https://twin.example.com/\"]\nby_name_only = true")
     });
     let ask = |profile: &str, url: &str| GetTokenRequest { url: url.into(), ..ask(profile) };
     for (profile, url, answers, becomes) in [
@@ -23,7 +23,8 @@ fn the_profile_follows_from_the_url_and_the_token_stays_within_its_urls() {
         ("", "https://api.example.com/v1/a/deep/x", "deep", "https://api.example.com/v1/a/deep/x"),
         ("", "https://api.example.com/v1/a/deep/../y", "a", "https://api.example.com/v1/a/y"),
         ("", "https://api.example.com/v1/a/deeper", "a", "https://api.example.com/v1/a/deeper"),
-        ("twin1", "https://twin.example.com/x", "twin1", "https://twin.example.com/x"),
+        ("", "https://twin.example.com/x", "twin1", "https://twin.example.com/x"),
+        ("twin2", "https://twin.example.com/x", "twin2", "https://twin.example.com/x"),
     ] {
         let answer = get(&world.usherd, ask(profile, url)).unwrap();
         assert_eq!((answer.profile.as_str(), answer.url.as_str()), (answers, becomes), "{profile} {url}");
@@ -40,7 +41,6 @@ fn the_profile_follows_from_the_url_and_the_token_stays_within_its_urls() {
         ("a", "http://api.example.com/v1/a/x", ErrorReason::RequestInvalid),
         ("a", "shares", ErrorReason::RequestInvalid),
         ("deep", "/shares", ErrorReason::RequestInvalid),
-        ("", "https://twin.example.com/x", ErrorReason::ProfileAmbiguous),
         ("", "/shares", ErrorReason::ProfileAmbiguous),
     ] {
         let (_, failure) = failure(&world.usherd, ask(profile, url));

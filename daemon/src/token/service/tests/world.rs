@@ -194,6 +194,9 @@ pub(super) fn profile(name: &str) -> Profile {
         base_url: None,
         urls: Vec::new(),
         allow_loopback_http: false,
+        urls_are_presets: false,
+        by_name_only: false,
+        username: None,
     }
 }
 
