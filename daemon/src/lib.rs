@@ -3,6 +3,7 @@
 //! - [`config`]: TOML into validated, typed profiles; presets
 //! - [`domain`]: profile, scope, token, secret, time: plain data
 //! - [`token`]: the engine: one cache, one fetch for any number of callers, and the rules for both
+//! - [`credential`]: what credential helpers store, for places that no profile owns
 //! - [`idp`]: identity providers over HTTP
 //! - [`secret`]: where secrets come from
 //! - [`store`]: what is kept over a restart, encrypted
@@ -12,13 +13,14 @@
 //! - [`lifecycle`]: configuration over time, signals
 //! - [`start`]: from the command line to a daemon that serves
 //!
-//! Who may know whom: `config`, `token` -> `domain`; `idp`, `secret`, `store`, `os` -> the ports that `token` declares,
+//! Who may know whom: `config`, `token` -> `domain`; `credential` -> `domain`, `token`'s ports; `idp`, `secret`, `store`, `os` -> the ports that `token` declares,
 //! which they implement, and `domain`; `idp`, `secret` and `store` come at files by `os`; `rpc` -> `token`, `access`, and
 //! what of `config` and `domain` it tells callers; `lifecycle` -> `config`, `os`, `token`, and `rpc`'s port. A test
 //! fails on any other arrow. Here all are put together.
 
 pub mod access;
 pub mod config;
+pub mod credential;
 pub mod domain;
 pub mod idp;
 pub mod lifecycle;
@@ -39,6 +41,7 @@ use tracing::{error, info, warn};
 
 use self::{
     access::Policy,
+    credential::{ports::Safe, vault::Vault},
     domain::{profile::Profiles, settings::IdleExit},
     lifecycle::{Configuration, House, Places, Signals},
     os::{clock::SystemClock, listener::Listener, random::SystemJitter},
@@ -76,8 +79,16 @@ pub struct Parts {
     pub max_connections: usize,
     /// When to end for want of callers, unless the configuration says.
     pub idle_exit: IdleExit,
-    /// Where tokens are kept over a restart; none: nowhere.
-    pub store: Option<Location>,
+    /// What is kept on disk; none: nothing.
+    pub storage: Option<Storage>,
+}
+
+/// What is kept on disk.
+pub struct Storage {
+    /// Where.
+    pub location: Location,
+    /// Tokens, over a restart, and not only credentials that are given to keep.
+    pub keeps_tokens: bool,
 }
 
 /// Why the daemon cannot begin.
@@ -115,16 +126,18 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     let clock = Arc::new(SystemClock);
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
     let secrets = Arc::new(secret::Sources::new(parts.environment, credentials));
-    let keeps = |location| {
-        let store: Arc<dyn Archive> = Arc::new(Store::new(location, secrets.clone(), os::clock::boot_id()));
-        store
-    };
+    let keeps_tokens = parts.storage.as_ref().is_some_and(|storage| storage.keeps_tokens);
+    let store = parts
+        .storage
+        .map(|storage| Arc::new(Store::new(storage.location, secrets.clone(), os::clock::boot_id())));
+    let archive = store.clone().filter(|_| keeps_tokens);
+    let vault = Arc::new(Vault::new(clock.clone(), store.map(|store| store as Arc<dyn Safe>)));
     let engine_ports = Ports {
         clock: clock.clone(),
         issuer: Arc::new(idp::HttpIssuer::new(clock)),
         secrets: secrets.clone(),
         jitter: Arc::new(SystemJitter::new()),
-        archive: parts.store.map(keeps),
+        archive: archive.map(|store| store as Arc<dyn Archive>),
     };
     let namer = Namer::new().map_err(|_| RunError::Random)?;
     let engine = Engine::new(engine_ports, namer);
@@ -134,13 +147,15 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     };
     for_ever("refreshes ahead of expiry", &engine, Engine::refresh_ahead);
     for_ever("revocations", &engine, Engine::revoke_queued);
+    for_ever("stored credentials", &vault, Vault::keep_in_time);
     let Parts { config_path, home, profiles, max_connections, idle_exit, .. } = parts;
     let policy = Arc::new(parts.policy);
     let places = Places { config: config_path, home, socket };
     let configuration = Configuration::begin(engine.clone(), Arc::clone(&policy), places, &profiles);
     let configuration = Arc::new(configuration);
     take_over(&engine).await;
-    let routes = rpc::routes(engine.clone(), Arc::clone(&policy), Arc::clone(&configuration) as _).await?;
+    let control = Arc::clone(&configuration) as _;
+    let routes = rpc::routes(engine.clone(), Arc::clone(&vault), Arc::clone(&policy), control).await?;
     let (listener, ready) = match place {
         Where::Listener(listener, ready) => (listener, ready),
         Where::Stream(stream) => {
@@ -162,7 +177,7 @@ pub async fn run(parts: Parts, place: Where) -> Result<(), RunError> {
     os::notify::ready();
     tokio::spawn(os::notify::keep_alive());
     ready();
-    let house = House { configuration: Arc::clone(&configuration), place, idle_exit };
+    let house = House { configuration: Arc::clone(&configuration), vault, place, idle_exit };
     let shutdown = signals.until_shutdown(&configuration, os::watch::lost(&house.place));
     let entrance = Entrance { listener: socket, routes, policy, max_connections };
     rpc::serve::serve(entrance, &house, shutdown).await;

@@ -20,17 +20,18 @@ mod source;
 
 /// What each module of the daemon may name of the others; `token::ports` is that part of `token` alone.
 /// `lib.rs` and `start` put everything together and may name all of it.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("access", &[]),
     ("domain", &[]),
     ("config", &["domain"]),
     ("token", &["domain"]),
+    ("credential", &["domain", "token::ports"]),
     ("idp", &["domain", "os", "token::ports"]),
     ("secret", &["domain", "os", "token::ports"]),
-    ("store", &["domain", "os", "token::ports"]),
+    ("store", &["credential::ports", "domain", "os", "token::ports"]),
     ("os", &["domain", "token::ports"]),
-    ("rpc", &["access", "config", "domain", "token"]),
-    ("lifecycle", &["access", "config", "domain", "os", "rpc", "token"]),
+    ("rpc", &["access", "config", "credential", "domain", "token"]),
+    ("lifecycle", &["access", "config", "credential", "domain", "os", "rpc", "token"]),
 ];
 
 /// In the daemon these crates are for these modules alone.

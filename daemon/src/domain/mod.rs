@@ -1,5 +1,6 @@
-//! The words of the field as plain data, without I/O: place, profile, quota, scope, token, secret, time, settings.
+//! The words of the field as plain data, without I/O: credential, place, profile, quota, scope, token, secret, time, settings.
 
+pub mod credential;
 pub mod place;
 pub mod profile;
 pub mod quota;

@@ -40,6 +40,8 @@ pub struct Place {
     pub urls: Vec<Url>,
     /// What is stored under.
     pub site: Site,
+    /// Whoever is on the way can read what is sent: only a profile can allow that, and only on the loopback.
+    pub needs_leave: bool,
 }
 
 /// What a stored credential belongs to.
@@ -81,7 +83,7 @@ pub fn of_parts(protocol: &str, host: &str, path: &str) -> Result<Option<Place>,
         host: url.origin().ascii_serialization(),
         path: Some(url.path().trim_matches('/').to_owned()).filter(|path| !path.is_empty()),
     };
-    Ok(Some(Place { urls: vec![url], site }))
+    Ok(Some(Place::new(vec![url], site)))
 }
 
 /// The place that docker names: `host[:port][/path]`, with or without `https://` before it. It is stored under just
@@ -102,13 +104,13 @@ pub fn of_server(server: &str) -> Result<Place, UrlError> {
         [Some(https), http].into_iter().flatten().collect()
     };
     let site = Site { host: server.to_owned(), path: None };
-    Ok(Place { urls, site })
+    Ok(Place::new(urls, site))
 }
 
 impl Place {
-    /// Without encryption everybody on the way could read it. A profile can allow that on the loopback; nobody else does.
-    pub fn needs_leave(&self) -> bool {
-        self.urls.iter().all(|url| url.scheme() == "http")
+    fn new(urls: Vec<Url>, site: Site) -> Self {
+        let needs_leave = urls.iter().all(|url| url.scheme() == "http");
+        Self { urls, site, needs_leave }
     }
 }
 
@@ -215,7 +217,7 @@ mod tests {
             let place = of_server(server).unwrap();
             let found: Vec<_> = place.urls.iter().map(Url::as_str).collect();
             assert_eq!((found.as_slice(), place.site.host.as_str()), (urls, server));
-            assert_eq!(place.needs_leave(), server.starts_with("http:"));
+            assert_eq!(place.needs_leave, server.starts_with("http:"));
         }
         for bad in [
             "",

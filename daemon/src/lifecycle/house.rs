@@ -8,6 +8,7 @@ use std::{
 
 use super::Configuration;
 use crate::{
+    credential::vault::Vault,
     domain::settings::IdleExit,
     os::{listener::Place, memory, notify},
     rpc::serve::Terms,
@@ -17,6 +18,8 @@ use crate::{
 pub struct House {
     /// What is in force.
     pub configuration: Arc<Configuration>,
+    /// What helpers have stored.
+    pub vault: Arc<Vault>,
     /// Where it is found.
     pub place: Place,
     /// When it ends by itself, unless the configuration says otherwise.
@@ -45,7 +48,7 @@ impl Terms for House {
     }
 
     fn tokens_last(&self) -> Duration {
-        self.configuration.engine.tokens_last()
+        self.configuration.engine.tokens_last().max(self.vault.lasts())
     }
 
     fn release_memory(&self) {

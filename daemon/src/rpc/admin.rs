@@ -16,6 +16,7 @@ use super::{caller, convert, deadline, status};
 use crate::{
     access::Policy,
     config::Report,
+    credential::vault::Vault,
     token::{cache::Changes, error::TokenError, ports::BoxFuture, service::Engine},
 };
 
@@ -52,14 +53,15 @@ pub struct Facts {
 /// Serves those who may administer.
 pub struct Admin {
     engine: Engine,
+    vault: Arc<Vault>,
     policy: Arc<Policy>,
     control: Arc<dyn Control>,
 }
 
 impl Admin {
-    /// Over this engine and this life.
-    pub fn new(engine: Engine, policy: Arc<Policy>, control: Arc<dyn Control>) -> Self {
-        Self { engine, policy, control }
+    /// Over this engine, this vault and this life.
+    pub fn new(engine: Engine, vault: Arc<Vault>, policy: Arc<Policy>, control: Arc<dyn Control>) -> Self {
+        Self { engine, vault, policy, control }
     }
 
     fn check<M>(&self, request: &Request<M>) -> Result<(), Status> {
@@ -119,6 +121,7 @@ impl AdminService for Admin {
             config_loaded_at: Some(convert::timestamp(facts.config_loaded_at)),
             profiles,
             removed_profiles,
+            credentials: Some(convert::credential::counts(&self.vault)),
             store: self.engine.archive().map(|(state, pending)| convert::store(state, pending)),
             default_profile: directory.default_profile.clone().unwrap_or_default(),
         }))

@@ -1,10 +1,13 @@
 //! The engine's words into the contract's.
 
+pub mod credential;
+
 use std::time::Duration;
 
 use prost_types::Timestamp;
+use tonic::Status;
 use usher_proto::{
-    error::ErrorReason,
+    error::{ErrorReason, Failure},
     v1::{
         ForgetResponse, GetTokenRequest, GetTokenResponse, ProfileStatus, Quota, RemovedProfile, Revocation,
         RevocationState, StoreStatus, TokenSource, TokenState, TokenStatus, WatchTokenRequest,
@@ -31,22 +34,27 @@ use crate::{
     },
 };
 
-/// What a caller asks for. None if `min_ttl` is negative.
-pub fn request(request: GetTokenRequest, patience: Duration) -> Option<TokenRequest> {
-    let min_ttl = match request.min_ttl {
-        // Looked at before it is converted: its negation can overflow.
-        Some(span) if span.seconds < 0 || span.nanos < 0 => return None,
-        Some(span) => Duration::try_from(span).ok()?,
-        None => Duration::ZERO,
-    };
-    Some(TokenRequest {
+/// What a caller asks for.
+pub fn request(request: GetTokenRequest, patience: Duration) -> Result<TokenRequest, Status> {
+    Ok(TokenRequest {
         profile: request.profile,
         url: request.url,
         scopes: request.scopes,
         audience: request.audience,
-        min_ttl,
+        min_ttl: span(request.min_ttl)?,
         rejected_token_id: request.rejected_token_id,
         patience,
+    })
+}
+
+/// A stretch of time; none is none.
+pub fn span(span: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    // Looked at before it is converted: its negation can overflow.
+    let span = span.unwrap_or_default();
+    let is_negative = span.seconds < 0 || span.nanos < 0;
+    let converted = Duration::try_from(span).ok().filter(|_| !is_negative);
+    converted.ok_or_else(|| {
+        Failure::new(ErrorReason::RequestInvalid, "min_ttl, or timeout, must not be negative").into()
     })
 }
 

@@ -8,7 +8,7 @@
 //! - [`limits`]: every number that a caller can run into
 //! - [`notices`]: what the log is told of peers
 //! - [`authority`]: what gRPC's C core calls a Unix socket, made acceptable
-//! - [`token`], [`admin`]: the services
+//! - [`token`], [`credential`], [`admin`]: the services
 //! - [`watch`]: streams of tokens
 //! - [`convert`]: the engine's words into the contract's
 //! - [`status`]: the engine's errors into gRPC statuses
@@ -21,6 +21,7 @@ mod authority;
 mod body;
 mod connection;
 pub mod convert;
+pub mod credential;
 pub mod deadline;
 mod limits;
 mod notices;
@@ -39,16 +40,18 @@ use usher_proto::{
     error::{ErrorReason, Failure},
     v1::{
         FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
-        token_service_server::TokenServiceServer,
+        credential_service_server::CredentialServiceServer, token_service_server::TokenServiceServer,
     },
 };
 
 use self::{
     admin::{Admin, Control},
-    token::Tokens,
+    credential::Credentials,
+    token::{Issue, Tokens},
 };
 use crate::{
     access::{Peer, Policy},
+    credential::vault::Vault,
     token::service::Engine,
 };
 
@@ -60,23 +63,29 @@ pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 /// All services of the main listener.
 pub async fn routes(
     engine: Engine,
+    vault: Arc<Vault>,
     policy: Arc<Policy>,
     control: Arc<dyn Control>,
 ) -> Result<Routes, ReflectionError> {
     // What it reports never changes: a daemon that answers at all serves.
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<TokenServiceServer<Tokens>>().await;
+    reporter.set_serving::<CredentialServiceServer<Credentials>>().await;
     reporter.set_serving::<AdminServiceServer<Admin>>().await;
     let reflect = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let tokens = Tokens::new(engine.clone(), Arc::clone(&policy));
+    let issue = Issue { engine: engine.clone(), policy: Arc::clone(&policy) };
+    let tokens = Tokens::new(issue.clone());
     let tokens = TokenServiceServer::new(tokens).max_decoding_message_size(limits::MESSAGE);
-    let admin = Admin::new(engine, policy, control);
+    let credentials = Credentials::new(issue, Arc::clone(&vault));
+    let credentials = CredentialServiceServer::new(credentials).max_decoding_message_size(limits::MESSAGE);
+    let admin = Admin::new(engine, vault, policy, control);
     let admin = AdminServiceServer::new(admin).max_decoding_message_size(limits::MESSAGE);
     Ok(Routes::new(tokens)
+        .add_service(credentials)
         .add_service(admin)
         .add_service(health.max_decoding_message_size(limits::MESSAGE))
         .add_service(reflect().build_v1()?.max_decoding_message_size(limits::MESSAGE))

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 
 use self::{args::Args, background::Starter};
 use crate::{
-    Parts, Where,
+    Parts, Storage, Where,
     access::Policy,
     domain::{
         profile::Profiles,
@@ -193,10 +193,10 @@ fn begin(args: &Args) -> Result<Begun, Failure> {
 }
 
 impl Begun {
-    fn parts(self, max_connections: usize, idle_exit: IdleExit, store: Option<Location>) -> Parts {
+    fn parts(self, max_connections: usize, idle_exit: IdleExit, storage: Option<Storage>) -> Parts {
         let Self { place, home, profiles, environment } = self;
         let policy = Policy::owner_only(os::users::effective_uid());
-        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit, store }
+        Parts { profiles, config_path: place, home, environment, policy, max_connections, idle_exit, storage }
     }
 }
 
@@ -207,11 +207,11 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
         Some(handed_over) => Listener::handed_over(handed_over).map_err(Failure::from),
         None => bind(),
     };
-    let store = store_location(&begun.profiles.settings);
+    let storage = storage(&begun.profiles.settings, &begun.place);
     let prepared = listener.and_then(|listener| {
-        Ok((listener, store?, os::harden::raise_descriptor_limit().map_err(Failure::system)?))
+        Ok((listener, storage?, os::harden::raise_descriptor_limit().map_err(Failure::system)?))
     });
-    let (listener, store, descriptors) = match prepared {
+    let (listener, storage, descriptors) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return Err(Origin { starter, handed_over: None }.fail(failure)),
     };
@@ -224,7 +224,7 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
             starter.ready();
         }
     };
-    run(begun.parts(connections, idle_exit, store), Where::Listener(listener, Box::new(ready)))
+    run(begun.parts(connections, idle_exit, storage), Where::Listener(listener, Box::new(ready)))
 }
 
 fn bind() -> Result<Listener, Failure> {
@@ -308,17 +308,22 @@ fn config_path(given: Option<PathBuf>, home: Option<&Path>) -> Result<PathBuf, F
         .ok_or_else(|| Failure::config("no place for the configuration: set HOME, or give --config FILE"))
 }
 
-/// Where tokens are kept over a restart, if they are: where the configuration says, else in the directory that systemd
-/// made for the service (systemd.exec(5), `StateDirectory=`), else below `$XDG_STATE_HOME/usher`.
-fn store_location(settings: &Settings) -> Result<Option<Location>, Failure> {
-    let Some(store) = &settings.store else { return Ok(None) };
+/// What is kept on disk, and where: where the configuration says, else in the directory that systemd made for the service
+/// (systemd.exec(5), `StateDirectory=`), else below `$XDG_STATE_HOME/usher`. Where the configuration says nothing of a
+/// store, credentials that are given to keep are kept all the same, with a key beside the configuration.
+fn storage(settings: &Settings, config: &Path) -> Result<Option<Storage>, Failure> {
     let of_service = std::env::var_os("STATE_DIRECTORY").and_then(|list| std::env::split_paths(&list).next());
     let state = of_service.filter(|dir| dir.is_absolute()).or_else(|| Some(state_home()?.join("usher")));
-    let directory = store.directory.clone().or_else(|| Some(state?.join("store")));
-    let directory = directory.ok_or_else(|| {
+    let directory = state.map(|state| state.join("store"));
+    let Some(store) = &settings.store else {
+        let key = SecretRef::File(config.with_file_name("store.key"));
+        let location = directory.map(|directory| Location { directory, key });
+        return Ok(location.map(|location| Storage { location, keeps_tokens: false }));
+    };
+    let directory = store.directory.clone().or(directory).ok_or_else(|| {
         Failure::config("no place for the store: set HOME, or write directory below [store]")
     })?;
-    Ok(Some(Location { directory, key: store.key.clone() }))
+    Ok(Some(Storage { location: Location { directory, key: store.key.clone() }, keeps_tokens: true }))
 }
 
 /// `$XDG_STATE_HOME`, or what stands for it (XDG Base Directory Specification 0.8).

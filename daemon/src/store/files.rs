@@ -4,7 +4,7 @@ use std::io;
 
 use tracing::warn;
 
-use super::{disk::Disk, format, seal::Sealer};
+use super::{credentials::CREDENTIAL, disk::Disk, format, seal::Sealer};
 use crate::{
     domain::record::{KeyId, Record},
     os::store::{NEW, is_foreign},
@@ -26,6 +26,11 @@ const MAX_BYTES: usize = 256 * 1024 * 1024;
 /// No more damaged files are put aside; what comes after is removed.
 const MAX_CORRUPT: usize = 100;
 
+/// The name of a file that is sealed, without its ending.
+fn sealed_stem(name: &str) -> Option<&str> {
+    [TOKEN, CREDENTIAL].iter().find_map(|ending| name.strip_suffix(ending))
+}
+
 /// What could not be written.
 #[derive(Debug)]
 pub(super) struct Unwritten {
@@ -43,42 +48,50 @@ pub(super) struct Files<D> {
 }
 
 impl<D: Disk> Files<D> {
-    /// Whether there is anything of a key.
-    pub(super) fn has_tokens(disk: &D) -> bool {
-        disk.names(MAX_FILES).is_ok_and(|(names, _)| names.iter().any(|name| name.ends_with(TOKEN)))
+    /// Whether there is anything that is sealed.
+    pub(super) fn has_contents(disk: &D) -> bool {
+        disk.names(MAX_FILES).is_ok_and(|(names, _)| names.iter().any(|name| sealed_stem(name).is_some()))
     }
 
     /// Whether the key is the one of what is there, as far as that can be told: some of it opens, or nothing is there.
     pub(super) fn has_right_key(&self) -> bool {
         let Ok((names, _)) = self.disk.names(MAX_FILES) else { return true };
-        let mut tokens =
-            names.iter().filter_map(|name| name.strip_suffix(TOKEN)).take(MAX_CORRUPT).peekable();
-        let opens = |stem: &str| {
-            let sealed = self.disk.read(&format!("{stem}{TOKEN}"), MAX_FILE);
-            sealed.is_ok_and(|sealed| self.open(stem, sealed).is_some())
+        let mut sealed =
+            names.iter().filter_map(|name| Some((name, sealed_stem(name)?))).take(MAX_CORRUPT).peekable();
+        let opens = |(name, stem): (&String, &str)| {
+            let sealed = self.disk.read(name, MAX_FILE);
+            sealed.is_ok_and(|sealed| self.sealer.unseal(stem, sealed).is_some())
         };
-        tokens.peek().is_none() || tokens.any(opens)
+        sealed.peek().is_none() || sealed.any(opens)
     }
 
-    /// All records. What a crash has left is taken away, and what is damaged or foreign put aside.
+    /// All records.
     pub(super) fn read(&self) -> Result<Vec<Kept>, String> {
+        self.read_all(TOKEN, MAX_FILE, |stem, sealed| self.open(stem, sealed))
+    }
+
+    /// All that is in files with this ending, as `open` finds it. What a crash has left is taken away, and what is
+    /// damaged or foreign put aside.
+    pub(super) fn read_all<T>(
+        &self,
+        ending: &str,
+        max_file: u64,
+        open: impl Fn(&str, Vec<u8>) -> Option<T>,
+    ) -> Result<Vec<T>, String> {
         let (names, all) =
             self.disk.names(MAX_FILES).map_err(|error| format!("it cannot be read: {error}"))?;
         let mut set_aside = names.iter().filter(|name| name.ends_with(CORRUPT)).count();
-        let (mut records, mut bytes, mut unread) = (Vec::new(), 0, None);
+        let (mut found, mut bytes, mut unread) = (Vec::new(), 0, None);
         for name in &names {
-            if name.starts_with(NEW) {
-                let _ = self.disk.remove(name);
-            }
-            let Some(stem) = name.strip_suffix(TOKEN) else { continue };
+            let Some(stem) = name.strip_suffix(ending) else { continue };
             if bytes > MAX_BYTES {
                 break;
             }
-            match self.disk.read(name, MAX_FILE) {
+            match self.disk.read(name, max_file) {
                 Ok(sealed) => {
                     bytes += sealed.len();
-                    match self.open(stem, sealed) {
-                        Some(kept) => records.push(kept),
+                    match open(stem, sealed) {
+                        Some(contents) => found.push(contents),
                         None => self.set_aside(name, "it is damaged, or not of this store", &mut set_aside),
                     }
                 }
@@ -94,14 +107,22 @@ impl<D: Disk> Files<D> {
         if let Some(unread) = unread {
             warn!("{unread}");
         }
-        Ok(records)
+        Ok(found)
+    }
+
+    /// Takes away what a crash has left. Only when the store is opened: later it may be what somebody writes.
+    pub(super) fn tidy(&self) {
+        let Ok((names, _)) = self.disk.names(MAX_FILES) else { return };
+        for name in names.iter().filter(|name| name.starts_with(NEW)) {
+            let _ = self.disk.remove(name);
+        }
     }
 
     fn open(&self, stem: &str, sealed: Vec<u8>) -> Option<Kept> {
         let contents = self.sealer.unseal(stem, sealed)?;
         let kept = format::decode(&contents, self.boot_id.as_deref())?;
         // What is in it has to be what it is called.
-        (self.sealer.name(&kept.record.key) == stem).then_some(kept)
+        (self.sealer.key_name(&kept.record.key) == stem).then_some(kept)
     }
 
     fn set_aside(&self, name: &str, why: &str, so_far: &mut usize) {
@@ -146,7 +167,7 @@ impl<D: Disk> Files<D> {
     }
 
     fn replace(&self, id: &KeyId, record: Option<&Record>) -> io::Result<()> {
-        let stem = self.sealer.name(id);
+        let stem = self.sealer.key_name(id);
         let name = format!("{stem}{TOKEN}");
         let Some(record) = record else { return self.disk.remove(&name) };
         let written = self.put(&stem, &name, record);

@@ -1,14 +1,17 @@
-//! What is on disk: tokens and budgets, each key in a file of its own, encrypted, replaced as a whole.
+//! What is on disk: tokens and budgets, each key in a file of its own, and credentials that helpers store; encrypted,
+//! replaced as a whole.
 //!
 //! - [`open`](mod@open): the directory, the key, and whether they belong together
 //! - [`header`]: what the store says of itself: its format, and where its key comes from
 //! - [`seal`]: names and contents of files, by the key
 //! - [`format`](mod@format): a record as bytes
+//! - [`credentials`]: what helpers store
 //! - [`disk`]: what is asked of a file system
 //! - [`files`]: reading all of them, replacing one, and putting aside what is damaged
 //!
-//! Nothing here is on the way of a call: all of it runs in threads of its own, and what fails is tried again.
+//! No token waits for this: all of it runs in threads of its own, and what fails is tried again.
 
+mod credentials;
 mod disk;
 mod files;
 mod format;
@@ -111,10 +114,18 @@ impl Store {
             unwritten.why = format!("the store in {directory} cannot be written: {}", unwritten.why);
         }
         if written.as_ref().is_err_and(|unwritten| unwritten.is_gone) {
-            // Somebody has removed the directory: the next try makes another.
-            *self.open.lock().await = None;
+            self.close().await;
         }
         written
+    }
+
+    /// Somebody has removed the directory: the next try makes another.
+    async fn close(&self) {
+        *self.open.lock().await = None;
+    }
+
+    fn has_weak_key(&self) -> bool {
+        matches!(self.location.key, SecretRef::File(_))
     }
 }
 
@@ -140,7 +151,7 @@ impl Archive for Store {
         ArchiveState {
             place: self.location.directory.display().to_string(),
             key: self.location.key.to_string(),
-            weak_key: matches!(self.location.key, SecretRef::File(_)),
+            weak_key: self.has_weak_key(),
             trouble: self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -51,7 +51,7 @@ pub(super) async fn open(
         Ok(secret) => secret,
         Err(error) => match (&location.key, &recorded) {
             (SecretRef::File(path), None) if path.symlink_metadata().is_err() => {
-                if Files::has_tokens(&disk) {
+                if Files::has_contents(&disk) {
                     return Err(lost_key(location));
                 }
                 let path = path.clone();
@@ -72,16 +72,17 @@ pub(super) async fn open(
             true
         }
         None => {
-            info!(directory = %location.directory.display(), key = header.key, "tokens are kept on disk");
+            info!(directory = %location.directory.display(), key = header.key, "a store was made");
             true
         }
     };
     let files = Files { disk, sealer, boot_id };
-    if !is_news {
-        return Ok(files);
-    }
     let lost = lost_header(location);
     blocking(move || {
+        files.tidy();
+        if !is_news {
+            return Ok(files);
+        }
         // Of which key it is was in the header, if there was one.
         if is_new && !files.has_right_key() {
             return Err(lost);

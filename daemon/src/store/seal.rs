@@ -66,13 +66,21 @@ impl Sealer {
         })
     }
 
-    /// The name of a key's file, without its ending: tells nobody which profile it is.
-    pub(super) fn name(&self, id: &KeyId) -> String {
+    /// The name of a file, without its ending, for what is described so: tells nobody what it is.
+    pub(super) fn name(&self, text: &str) -> String {
+        hex(&hmac::sign(&self.names, text.as_bytes()).as_ref()[..16])
+    }
+
+    /// The name of a key's file.
+    pub(super) fn key_name(&self, id: &KeyId) -> String {
         // Debug quotes each of them: no two keys are written alike.
         let audience = id.audience.as_deref();
-        let text =
-            format!("{:?} {:?} {audience:?} {:?}", id.owner.profile, id.owner.grant, id.scopes.to_string());
-        hex(&hmac::sign(&self.names, text.as_bytes()).as_ref()[..16])
+        self.name(&format!(
+            "{:?} {:?} {audience:?} {:?}",
+            id.owner.profile,
+            id.owner.grant,
+            id.scopes.to_string()
+        ))
     }
 
     /// Seals what is in `contents`, for the file of this name.
@@ -170,9 +178,9 @@ mod tests {
             id("p", "g", None, "a b"),
             id("p\" \"g", "", None, ""),
         ];
-        let names: std::collections::BTreeSet<_> = ids.iter().map(|id| sealer.name(id)).collect();
+        let names: std::collections::BTreeSet<_> = ids.iter().map(|id| sealer.key_name(id)).collect();
         assert_eq!(names.len(), ids.len());
-        assert_eq!(sealer.name(&id("p", "g", None, "a b")), sealer.name(&id("p", "g", None, "b a")));
+        assert_eq!(sealer.key_name(&id("p", "g", None, "a b")), sealer.key_name(&id("p", "g", None, "b a")));
     }
 
     #[test]

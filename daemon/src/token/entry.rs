@@ -4,6 +4,7 @@
 
 mod ahead;
 mod keep;
+mod reject;
 mod state;
 mod unused;
 
@@ -220,16 +221,10 @@ impl Entry {
         let mut state = self.lock();
         state.last_used = Some(now);
         let replaces = state.token.is_some();
-        if !rejected.is_empty() && state.token.as_ref().is_some_and(|token| token.is(rejected)) {
-            // Others go on with the token until another may be fetched: one caller whose API refuses
-            // everything must not take everybody's token away.
-            if let Some(refusal) = state.rejection_refusal(now) {
-                return Decision::Refuse(refusal);
-            }
-            state.rejected = state.token.take();
-            state.has_dropped = true;
-            state.rejections.note(now);
-            self.unkept.note(&self.id);
+        match state.reject(now, rejected) {
+            Ok(false) => {}
+            Ok(true) => self.unkept.note(&self.id),
+            Err(refusal) => return Decision::Refuse(refusal),
         }
         let held = state.token.as_ref().and_then(|token| Some((Arc::clone(token), token.lifetime?)));
         match held.map(|(token, lifetime)| (freshness(now, &lifetime, min_ttl), token)) {

@@ -15,6 +15,7 @@
 //! - [`cache`]: all keys of all profiles, and what a reload does to them
 //! - [`secrets`]: which secrets can be had
 //! - [`select`]: which profile a request means
+//! - [`issued`]: whose a place is, and tokens that were handed out as credentials
 //! - [`quotas`]: what the IdP has said of its quotas
 //! - [`standing`]: how a client stands with its IdP
 //! - [`static_token`]: profiles that hand out a long-lived token
@@ -34,6 +35,7 @@ pub mod error;
 pub mod fetch;
 pub mod flight;
 pub mod freshness;
+pub mod issued;
 pub mod keep;
 pub mod name;
 pub mod ports;

@@ -16,22 +16,22 @@ use crate::{
 };
 
 /// A home with a store and its key in it.
-struct Home(tempfile::TempDir);
+pub(super) struct Home(tempfile::TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(super) fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn store(&self) -> Store {
+    pub(super) fn store(&self) -> Store {
         self.store_with_key("key")
     }
 
-    fn store_with_key(&self, key: &str) -> Store {
+    pub(super) fn store_with_key(&self, key: &str) -> Store {
         let location = Location { directory: self.at("state/store"), key: SecretRef::File(self.at(key)) };
         Store::new(location, Arc::new(Sources::default()), Some("boot".into()))
     }
@@ -42,7 +42,7 @@ impl Home {
         files.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "token")).unwrap()
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let files = fs::read_dir(self.at("state/store")).unwrap();
         let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         names.sort_unstable();

@@ -104,6 +104,22 @@ impl State {
         }
     }
 
+    /// Drops the token if it is the one that `id` names, since an API rejected it (empty: none did). Whether it was.
+    pub(super) fn reject(&mut self, now: Moment, id: &str) -> Result<bool, Refusal> {
+        if id.is_empty() || !self.token.as_ref().is_some_and(|token| token.is(id)) {
+            return Ok(false);
+        }
+        // Others go on with the token until another may be fetched: one caller whose API refuses everything must not
+        // take everybody's token away.
+        if let Some(refusal) = self.rejection_refusal(now) {
+            return Err(refusal);
+        }
+        self.rejected = self.token.take();
+        self.has_dropped = true;
+        self.rejections.note(now);
+        Ok(true)
+    }
+
     /// The token that somebody's API rejected, for others as long as no fetch succeeds: one script whose API refuses
     /// everything, while the IdP is down, must not take it away from all. Never for who names it in `rejected`.
     pub(super) fn spare(&mut self, now: Moment, rejected: &str) -> Option<Arc<Token>> {

@@ -1,0 +1,251 @@
+//! `CredentialService`: what credential helpers ask. All policy is here: helpers only carry words to and fro.
+
+use std::{sync::Arc, time::Duration};
+
+use tonic::{Request, Response, Status};
+use tracing::{debug, info};
+use url::Url;
+use usher_proto::{
+    error::{ErrorReason, Failure},
+    v1::{
+        self, EraseCredentialRequest, EraseCredentialResponse, GetCredentialRequest, GetCredentialResponse,
+        IssuedCredential, ListCredentialsRequest, ListCredentialsResponse, ListedCredential,
+        StoreCredentialRequest, StoreCredentialResponse, StoreOutcome,
+        credential_service_server::CredentialService, get_credential_response,
+    },
+};
+
+use super::{convert, convert::credential as words, deadline, status, token::Issue};
+use crate::{
+    access::Peer,
+    credential::vault::{Keep, Vault, VaultError},
+    domain::{
+        credential::{CredentialKey, Query},
+        place::{Place, Site},
+        profile::{Grant, Profile},
+        secret::SecretString,
+        url::UrlError,
+    },
+    token::{error::TokenError, service::TokenRequest},
+};
+
+/// For how long a credential is kept in memory if nobody says: what git credential-cache does.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// Serves tokens of profiles, and what helpers have stored.
+pub struct Credentials {
+    issue: Issue,
+    vault: Arc<Vault>,
+}
+
+/// Whose a place is.
+enum Whose {
+    /// A profile's, and where its token goes.
+    Owned(Arc<Profile>, Url),
+    /// No profile's: what is stored for it counts.
+    Unowned(Site),
+    /// Nothing that is reached by HTTP, of which nothing is kept.
+    Foreign,
+}
+
+impl Credentials {
+    /// Over this engine, and this vault.
+    pub fn new(issue: Issue, vault: Arc<Vault>) -> Self {
+        Self { issue, vault }
+    }
+
+    fn caller<M>(&self, request: &Request<M>) -> Result<Peer, Status> {
+        self.issue.caller(request)
+    }
+
+    /// What is stored is the owner's: others who may ask for tokens are told of none, and store none.
+    fn has_vault(&self, peer: Peer) -> bool {
+        self.issue.policy.lets_administer(peer)
+    }
+
+    fn whose(&self, place: Option<v1::CredentialPlace>, profile: &str) -> Result<Whose, Status> {
+        let Some(Place { urls, site, needs_leave }) = words::place(place).map_err(|error| refused(&error))?
+        else {
+            return Ok(Whose::Foreign);
+        };
+        let owner = self.issue.engine.owner(profile, &urls).map_err(|error| status::failure(&error))?;
+        match owner {
+            Some((profile, url)) => Ok(Whose::Owned(profile, url)),
+            None if needs_leave => Err(refused(&UrlError::LoopbackHttpNotAllowed)),
+            None => Ok(Whose::Unowned(site)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl CredentialService for Credentials {
+    async fn get(
+        &self,
+        request: Request<GetCredentialRequest>,
+    ) -> Result<Response<GetCredentialResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let patience = deadline::patience(request.metadata());
+        let request = request.into_inner();
+        let collection = words::collection(request.collection)?;
+        let answer = match self.whose(request.place, &request.profile)? {
+            Whose::Owned(profile, url) => {
+                let wanted = TokenRequest {
+                    profile: profile.name.clone(),
+                    url: url.to_string(),
+                    min_ttl: convert::span(request.min_ttl)?,
+                    rejected_token_id: request.rejected_token_id,
+                    patience,
+                    ..TokenRequest::default()
+                };
+                let answer = self.issue.answer(peer, &wanted).await?;
+                let username = username(&answer.profile).unwrap_or_default().to_owned();
+                let token = Some(convert::answer(&answer));
+                Some(get_credential_response::Answer::Issued(IssuedCredential { token, username }))
+            }
+            Whose::Unowned(site) if self.has_vault(peer) => {
+                let query = Query { collection, site, username: some(request.username) };
+                let found = self.vault.get(&query, request.persist).await.map_err(unavailable)?;
+                found.map(|stored| get_credential_response::Answer::Stored(words::credential(&stored)))
+            }
+            Whose::Unowned(_) | Whose::Foreign => None,
+        };
+        Ok(Response::new(GetCredentialResponse { answer }))
+    }
+
+    async fn store(
+        &self,
+        request: Request<StoreCredentialRequest>,
+    ) -> Result<Response<StoreCredentialResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let request = request.into_inner();
+        let collection = words::collection(request.collection)?;
+        let given = request.credential.unwrap_or_default();
+        let secret = SecretString::from(if given.password.is_empty() {
+            given.credential.as_str()
+        } else {
+            given.password.as_str()
+        });
+        let outcome = |outcome: StoreOutcome, profile: &str| {
+            Ok(Response::new(StoreCredentialResponse {
+                outcome: outcome.into(),
+                profile: profile.to_owned(),
+            }))
+        };
+        let site = match self.whose(request.place, &request.profile)? {
+            Whose::Owned(profile, _) => {
+                let is_ours =
+                    username(&profile) == Some(&given.username) || self.issue.engine.has_issued(&secret);
+                let told = if is_ours { StoreOutcome::Issued } else { StoreOutcome::Owned };
+                return outcome(told, &profile.name);
+            }
+            Whose::Unowned(_) if self.issue.engine.has_issued(&secret) => {
+                return outcome(StoreOutcome::Issued, "");
+            }
+            Whose::Unowned(site) => site,
+            Whose::Foreign => return Err(refused(&UrlError::NotHttps)),
+        };
+        if !self.has_vault(peer) {
+            let what = "store credentials; that is for the user whom usherd runs as";
+            return Err(super::denied(Some(peer), what));
+        }
+        let keep = match (request.persist, request.timeout) {
+            (true, _) => Keep::OnDisk,
+            (false, None) => Keep::For(DEFAULT_TIMEOUT),
+            (false, timeout) => Keep::For(convert::span(timeout)?),
+        };
+        let (username, credential) = words::stored(given)?;
+        let key = CredentialKey { collection, site, username };
+        debug!(%peer, collection = key.collection, site = key.site.host, "credential stored");
+        self.vault.store((key, Arc::new(credential)), keep).await.map_err(unavailable)?;
+        outcome(StoreOutcome::Stored, "")
+    }
+
+    async fn erase(
+        &self,
+        request: Request<EraseCredentialRequest>,
+    ) -> Result<Response<EraseCredentialResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let request = request.into_inner();
+        let collection = words::collection(request.collection)?;
+        let secret = Some(SecretString::from(request.secret)).filter(|secret| !is_empty(secret));
+        let mut answer = EraseCredentialResponse::default();
+        match self.whose(request.place, &request.profile)? {
+            Whose::Owned(profile, _) => {
+                if let Some(secret) = secret {
+                    answer.token_dropped = self.issue.engine.reject(&profile.name, &secret);
+                    info!(%peer, profile = profile.name, dropped = answer.token_dropped, "token refused");
+                }
+            }
+            Whose::Unowned(site) if self.has_vault(peer) => {
+                let query = Query { collection, site, username: some(request.username) };
+                let erased = self.vault.erase(&query, secret.as_ref(), request.persist).await;
+                answer.erased = convert::count(erased.map_err(unavailable)?);
+            }
+            Whose::Unowned(_) | Whose::Foreign => {}
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn list(
+        &self,
+        request: Request<ListCredentialsRequest>,
+    ) -> Result<Response<ListCredentialsResponse>, Status> {
+        let peer = self.caller(&request)?;
+        let request = request.into_inner();
+        let collection = words::collection(request.collection)?;
+        let mut credentials: Vec<_> = self
+            .issue
+            .engine
+            .directory()
+            .sorted()
+            .into_values()
+            .filter(|slot| !slot.profile.by_name_only && slot.profile.username.is_some())
+            .flat_map(|slot| of_profile(&slot.profile))
+            .collect();
+        if self.has_vault(peer) {
+            let stored = self.vault.list(&collection, request.persist).await.map_err(unavailable)?;
+            // What a profile answers for is not answered from here.
+            credentials.extend(stored.into_iter().map(words::listed).filter(|listed| {
+                !matches!(self.whose(listed.place.clone(), ""), Ok(Whose::Owned(..)) | Err(_))
+            }));
+        }
+        Ok(Response::new(ListCredentialsResponse { credentials }))
+    }
+}
+
+/// The user name that goes with a profile's token, or account.
+fn username(profile: &Profile) -> Option<&str> {
+    match &profile.grant {
+        _ if profile.username.is_some() => profile.username.as_deref(),
+        Grant::Static(grant) => Some(&grant.account_id),
+        Grant::ClientCredentials(_) => None,
+    }
+}
+
+fn of_profile(profile: &Profile) -> Vec<ListedCredential> {
+    let listed = |prefix: &crate::domain::url::UrlPrefix| ListedCredential {
+        place: Some(words::server(prefix.server())),
+        username: profile.username.clone().unwrap_or_default(),
+        profile: profile.name.clone(),
+        persistent: false,
+        until: None,
+    };
+    profile.urls.iter().map(listed).collect()
+}
+
+fn refused(error: &UrlError) -> Status {
+    status::failure(&TokenError::from(error.clone())).into()
+}
+
+fn unavailable(error: VaultError) -> Status {
+    Failure::new(ErrorReason::StoreUnavailable, error.0).into()
+}
+
+fn is_empty(secret: &SecretString) -> bool {
+    use crate::domain::secret::ExposeSecret as _;
+    secret.expose_secret().is_empty()
+}
+
+fn some(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
