@@ -10,6 +10,7 @@ mod clients;
 mod completions;
 mod config;
 mod crash;
+mod credentials;
 mod crowding;
 mod curl;
 mod default;

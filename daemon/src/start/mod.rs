@@ -13,7 +13,7 @@ mod variables;
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -183,8 +183,15 @@ fn begin(args: &Args) -> Result<Begun, Failure> {
         (PathBuf::from("the environment"), variables::profiles(std::env::vars_os())?)
     } else {
         let place = config_path(args.config.clone(), home.as_deref())?;
-        let profiles = lifecycle::load(&place, home.as_deref()).map_err(Failure::config)?;
-        (place, profiles)
+        // Who has no configuration yet can have credentials stored all the same.
+        let may_lack = args.config.is_none() && !args.once && !args.check_config;
+        let is_absent = |error: io::Error| error.kind() == io::ErrorKind::NotFound;
+        if may_lack && place.symlink_metadata().is_err_and(is_absent) {
+            (place, Profiles::default())
+        } else {
+            let profiles = lifecycle::load(&place, home.as_deref()).map_err(Failure::config)?;
+            (place, profiles)
+        }
     };
     #[expect(unsafe_code, reason = "the environment is changed")]
     // SAFETY: no thread has been started yet.
@@ -224,6 +231,9 @@ fn serve(begun: Begun, origin: Origin) -> Result<(), Failure> {
             starter.ready();
         }
     };
+    if begun.place.symlink_metadata().is_err() {
+        info!("there are no profiles: {} is not there yet", begun.place.display());
+    }
     run(begun.parts(connections, idle_exit, storage), Where::Listener(listener, Box::new(ready)))
 }
 

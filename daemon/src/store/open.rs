@@ -188,6 +188,9 @@ fn make_key(path: &Path) -> Result<SecretString, String> {
         .fill(&mut *bytes)
         .map_err(|_| failed("the system has no random numbers".to_owned()))?;
     let key = SecretString::from(hex(&*bytes));
+    if let Some(directory) = path.parent().filter(|directory| directory.symlink_metadata().is_err()) {
+        private::Directory::make(directory).map_err(|error| failed(error.to_string()))?;
+    }
     private::write_new(path, key.expose_secret().as_bytes()).map_err(|error| failed(error.to_string()))?;
     info!(file = %path.display(), "a key for the store was made");
     Ok(key)

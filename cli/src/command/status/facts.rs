@@ -2,7 +2,9 @@
 
 use prost_types::Timestamp;
 use serde::Serialize;
-use usher_proto::v1::{ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, TokenStatus};
+use usher_proto::v1::{
+    ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, StoreStatus, TokenStatus,
+};
 
 use super::{some, state_word};
 
@@ -17,8 +19,17 @@ pub(super) struct Daemon<'a> {
     config_loaded_at: Option<i64>,
     default_profile: Option<&'a str>,
     store: Option<Store<'a>>,
+    credentials: Option<Credentials<'a>>,
     removed_profiles: Vec<Removed<'a>>,
     profiles: Vec<Profile<'a>>,
+}
+
+/// What credential helpers have stored.
+#[derive(Serialize)]
+struct Credentials<'a> {
+    in_memory: u32,
+    on_disk: u32,
+    store: Option<Store<'a>>,
 }
 
 #[derive(Serialize)]
@@ -102,6 +113,18 @@ struct Token<'a> {
     budget_window_seconds: u64,
 }
 
+impl<'a> Store<'a> {
+    fn of(store: &'a StoreStatus) -> Self {
+        Self {
+            directory: &store.directory,
+            key_source: &store.key_source,
+            weak_key: store.weak_key,
+            degraded: some(&store.degraded),
+            pending: store.pending,
+        }
+    }
+}
+
 impl<'a> Daemon<'a> {
     pub(super) fn of(answer: &'a StatusResponse, now: i64) -> Self {
         Self {
@@ -113,12 +136,11 @@ impl<'a> Daemon<'a> {
             config_error: some(&answer.config_error),
             config_loaded_at: seconds(answer.config_loaded_at),
             default_profile: some(&answer.default_profile),
-            store: answer.store.as_ref().map(|store| Store {
-                directory: &store.directory,
-                key_source: &store.key_source,
-                weak_key: store.weak_key,
-                degraded: some(&store.degraded),
-                pending: store.pending,
+            store: answer.store.as_ref().map(Store::of),
+            credentials: answer.credentials.as_ref().map(|held| Credentials {
+                in_memory: held.in_memory,
+                on_disk: held.on_disk,
+                store: held.store.as_ref().map(Store::of),
             }),
             removed_profiles: answer.removed_profiles.iter().map(Removed::of).collect(),
             profiles: answer.profiles.iter().map(|profile| Profile::of(profile, now)).collect(),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use usher_proto::v1::StatusResponse;
+use usher_proto::v1::{StatusResponse, StoreStatus};
 
 use crate::{caller::printable, time::distance};
 
@@ -50,7 +50,7 @@ fn daemon(answer: &StatusResponse, now: i64) -> String {
         indent(&mut line, &answer.config_error);
     }
     if let Some(store) = &answer.store {
-        let weak = if store.weak_key { " (weak: whoever can read your files has both)" } else { "" };
+        let weak = weak(store);
         if store.degraded.is_empty() {
             let _ = writeln!(line, "tokens kept in {}, key: {}{weak}", store.directory, store.key_source);
         } else {
@@ -60,7 +60,26 @@ fn daemon(answer: &StatusResponse, now: i64) -> String {
             indent(&mut line, &store.degraded);
         }
     }
+    if let Some(credentials) = answer.credentials.as_ref().filter(|held| held.in_memory + held.on_disk > 0) {
+        let _ = write!(line, "credentials stored by helpers: {} in memory", credentials.in_memory);
+        if let Some(store) = &credentials.store {
+            let _ = write!(
+                line,
+                ", {} in {}, key: {}{}",
+                credentials.on_disk,
+                store.directory,
+                store.key_source,
+                weak(store)
+            );
+        }
+        line.push('\n');
+    }
     line
+}
+
+/// What a key is worth that is as easily read as what it is for.
+fn weak(store: &StoreStatus) -> &'static str {
+    if store.weak_key { " (weak: whoever can read your files has both)" } else { "" }
 }
 
 fn indent(text: &mut String, lines: &str) {

@@ -2,7 +2,8 @@
 
 use prost_types::Timestamp;
 use usher_proto::v1::{
-    ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, TokenState, TokenStatus,
+    CredentialsStatus, ErrorReason, ProfileStatus, Quota, RemovedProfile, StatusResponse, StoreStatus,
+    TokenState, TokenStatus,
 };
 
 use super::{facts, human};
@@ -82,6 +83,29 @@ fn answer() -> StatusResponse {
         profiles: vec![frontdoor, broken, automation, locked],
         ..Default::default()
     }
+}
+
+#[test]
+fn what_helpers_have_stored_is_counted() {
+    let store = StoreStatus {
+        directory: "/s".into(),
+        key_source: "file /k".into(),
+        weak_key: true,
+        ..Default::default()
+    };
+    let line = |credentials| {
+        let answer = StatusResponse { credentials: Some(credentials), ..Default::default() };
+        let text = human::render(&answer, NOW, None);
+        text.lines().find(|line| line.starts_with("credentials")).map(str::to_owned)
+    };
+    assert_eq!(line(CredentialsStatus::default()), None);
+    let in_memory = CredentialsStatus { in_memory: 2, ..Default::default() };
+    assert_eq!(line(in_memory.clone()).unwrap(), "credentials stored by helpers: 2 in memory");
+    let both = CredentialsStatus { on_disk: 1, store: Some(store), ..in_memory };
+    assert_eq!(
+        line(both).unwrap(),
+        "credentials stored by helpers: 2 in memory, 1 in /s, key: file /k (weak: whoever can read your files has both)"
+    );
 }
 
 #[test]

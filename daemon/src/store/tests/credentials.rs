@@ -88,6 +88,14 @@ async fn a_damaged_credential_is_put_aside_and_a_wrong_key_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_is_made_where_there_is_not_even_a_directory_for_it() {
+    let home = Home::new();
+    home.store_with_key("config/usher/store.key").put(stored("alice", "1")).await.unwrap();
+    assert_eq!(all(&home.store_with_key("config/usher/store.key")).await.unwrap(), pairs(&[("alice", "1")]));
+    assert_eq!(fs::metadata(home.at("config/usher")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
 async fn a_store_that_was_removed_is_made_again() {
     let home = Home::new();
     let store = home.store();
