@@ -13,7 +13,7 @@ use std::{
     path::PathBuf,
 };
 
-use usher_testkit::{ca::Ca, idp::FakeIdp, process::Output, sandbox::Sandbox, tokens::canary};
+use usher_testkit::{PATIENCE, ca::Ca, idp::FakeIdp, process::Output, sandbox::Sandbox, tokens::canary};
 
 use crate::support::{World, contains_all, facts, frontdoor, is_root, named, refusal, sandbox, status};
 
@@ -166,7 +166,10 @@ fn somebody_elses_configuration_is_refused() {
 #[test]
 fn a_missing_configuration_says_where_it_belongs() {
     let sandbox = sandbox();
-    contains_all(&refused(&sandbox), &[sandbox.config_path().to_str().unwrap(), "[profile.NAME]"]);
+    let usherd = sandbox.start();
+    usherd.wait_for_log(&format!("{} is not there yet", sandbox.config_path().display()), PATIENCE);
+    let reloaded = usherd.usher(&["reload"]).expect_code(78).stderr;
+    contains_all(&reloaded, &[sandbox.config_path().to_str().unwrap(), "[profile.NAME]"]);
     let given = sandbox.usherd(&["--config", "other.toml"]).expect_code(78);
     contains_all(&given.stderr, &[sandbox.dir().join("other.toml").to_str().unwrap()]);
 }

@@ -150,11 +150,15 @@ fn curl_is_given_the_url_that_was_checked() {
     let scene = Scene::new();
     let (origin, base) = (scene.api.origin(), scene.api.base_url());
     let typed = format!("{}/./shares?page=0&q={{1,2}}", base.replace(&origin, &format!("{origin}/x/..")));
-    let typed = typed.replace("https://127.0.0.1", "HTTPS://0x7f.1");
+    let typed = typed.replace("https://", "HTTPS://");
     assert_eq!(first_name(&scene.run(&[&typed]).expect_ok().stdout), "demo-web");
     let args = &scene.curl.calls()[0].args;
     assert!(args.windows(2).any(|pair| pair == ["--url", &format!("{base}/shares?page=0&q={{1,2}}")]));
     assert!(!args.contains(&typed));
+    // Not every program takes this for 127.0.0.1.
+    let odd = typed.replace("127.0.0.1", "0x7f.1");
+    let refused = scene.run(&[&odd]).expect_code(64).stderr;
+    assert!(refused.contains("an IP address that is not in its usual form"), "{refused}");
 }
 
 #[test]
