@@ -1,4 +1,5 @@
-//! What the calling process gave us: three streams, an environment, perhaps a terminal. Commands touch nothing else.
+//! What the calling process gave us: three streams, an environment, perhaps a terminal to ask. Commands touch nothing
+//! else.
 
 use std::{
     ffi::OsString,
@@ -19,6 +20,7 @@ pub struct Caller<'a> {
     err: &'a mut dyn Write,
     env: &'a dyn Fn(&str) -> Option<OsString>,
     screen: &'a dyn Fn() -> Option<Screen>,
+    keyboard: &'a dyn Fn(&str) -> Option<String>,
     json: bool,
 }
 
@@ -47,6 +49,25 @@ impl Screen {
     }
 }
 
+/// The terminal that somebody sits at, who reads what they are told and can answer.
+#[derive(Debug)]
+pub struct Keyboard;
+
+impl Keyboard {
+    /// The answer to a question on stderr, a line from stdin; none if one of the two is no terminal.
+    pub fn ask(question: &str) -> Option<String> {
+        let (stdin, mut stderr) = (io::stdin(), io::stderr());
+        if !stdin.is_terminal() || !stderr.is_terminal() {
+            return None;
+        }
+        let _ = stderr.write_all(question.as_bytes());
+        let mut line = String::new();
+        // At the end of input there is an empty one.
+        let _ = stdin.read_line(&mut line);
+        Some(line)
+    }
+}
+
 impl<'a> Caller<'a> {
     /// `out` gets the answer alone, `err` is for people, `env` looks a variable up.
     pub fn new(
@@ -54,7 +75,7 @@ impl<'a> Caller<'a> {
         err: &'a mut dyn Write,
         env: &'a dyn Fn(&str) -> Option<OsString>,
     ) -> Self {
-        Self { input: None, out, err, env, screen: &|| None, json: false }
+        Self { input: None, out, err, env, screen: &|| None, keyboard: &|_| None, json: false }
     }
 
     /// `input` holds what is asked, where it is a program that asks.
@@ -67,6 +88,17 @@ impl<'a> Caller<'a> {
     #[must_use]
     pub fn with_screen(self, screen: &'a dyn Fn() -> Option<Screen>) -> Self {
         Self { screen, ..self }
+    }
+
+    /// `keyboard` asks who sits at a terminal, and waits for a line; it knows at once if nobody does.
+    #[must_use]
+    pub fn with_keyboard(self, keyboard: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self { keyboard, ..self }
+    }
+
+    /// What whoever sits at the terminal answers; none if nobody does.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        (self.keyboard)(question)
     }
 
     /// The terminal that shows what is answered, as it is now; none if the answer goes elsewhere.

@@ -89,6 +89,16 @@ pub enum Error {
     /// The configuration's file has to change, or cannot be changed.
     #[error("{0}")]
     Configuration(String),
+    /// It failed half-way.
+    #[error("{source}\ndone before that: {}", .done.join(", "))]
+    HalfDone {
+        /// Why.
+        source: Box<Error>,
+        /// What was done before.
+        done: Vec<String>,
+        /// What to do now.
+        hint: String,
+    },
     /// The operating system refused something that ought to work.
     #[error("{what}: {source}")]
     System {
@@ -138,6 +148,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } | Self::Service { hint, .. } => hint.clone(),
+            Self::HalfDone { hint, .. } => Some(hint.clone()),
             Self::Connect(ConnectError::NotRunning { path }) if path == Path::new(SYSTEM_SOCKET) => {
                 Some("have root start it: `systemctl reset-failed usherd.service usherd.socket; \
                  systemctl restart usherd.socket`"

@@ -47,6 +47,7 @@ pub fn code(error: &Error) -> u8 {
         Error::Connect(_) | Error::Curl(_) | Error::Service { .. } => UNAVAILABLE,
         Error::Run { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_FOUND,
         Error::Run { .. } => NOT_EXECUTABLE,
+        Error::HalfDone { source, .. } => code(source),
         Error::Refused(failure) => of_reason(failure.reason),
         Error::Foreign { code, .. } => of_code(*code),
         Error::Deadline(_) | Error::NotEnded { .. } => TEMPORARY,

@@ -35,7 +35,7 @@ mod time;
 mod token_file;
 mod variable;
 
-pub use caller::{Caller, Screen};
+pub use caller::{Caller, Keyboard, Screen};
 pub use error::Error;
 
 /// Runs the command line `args` (the program's name first) on this process's streams.
@@ -43,7 +43,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());
     let mut caller = Caller::new(&mut out, &mut err, &|name| std::env::var_os(name))
         .with_input(&mut input)
-        .with_screen(&Screen::of_stdout);
+        .with_screen(&Screen::of_stdout)
+        .with_keyboard(&Keyboard::ask);
     ExitCode::from(run(args, &mut caller))
 }
 

@@ -100,6 +100,7 @@ fn reason(error: &Error) -> &'static str {
         Error::Curl(_) => "CURL_UNAVAILABLE",
         Error::Run { .. } => "COMMAND_UNAVAILABLE",
         Error::Configuration(_) | Error::Once { .. } => "CONFIG_INVALID",
+        Error::HalfDone { source, .. } => reason(source),
         Error::System { .. } | Error::Answer(_) => "INTERNAL",
     }
 }

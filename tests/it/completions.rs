@@ -60,7 +60,7 @@ fn every_command_has_its_manual_page() {
     assert_eq!(sandbox.usher(&["man"]).expect_ok().stdout, main);
     for command in [
         "token", "header", "curl", "run", "env", "use", "inspect", "status", "reload", "forget", "service",
-        "man",
+        "helper", "man",
     ] {
         let page = dir.join(format!("usher-{command}.1"));
         let text = fs::read_to_string(&page).unwrap();

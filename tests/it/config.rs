@@ -210,7 +210,7 @@ pub(crate) fn suffers_alone(world: &World, words: &[&str]) {
     assert_eq!(status["profiles"][0]["secret_error"], serde_json::Value::Null);
     contains_all(status["profiles"][1]["secret_error"].as_str().unwrap(), words);
     contains_all(&world.usherd.usher(&["status"]).expect_ok().stdout, words);
-    world.usherd.wait_for_log("secret unavailable", usher_testkit::PATIENCE);
+    world.usherd.wait_for_log("secret unavailable", PATIENCE);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod faults;
 mod follow;
 mod grpc;
 mod guide;
+mod helper_install;
 mod hostile;
 mod inherited;
 mod inspect;

@@ -2,6 +2,7 @@
 
 use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 
+use super::{HelperInstall, HelperPrint, HelperUninstall};
 use crate::helper::{self, HELPERS};
 
 /// `usher helper`
@@ -15,6 +16,25 @@ pub struct Helper {
 /// The verbs of `usher helper`.
 #[derive(Debug, Subcommand)]
 pub enum HelperCommand {
+    /// Have a tool ask usher for its credentials
+    #[command(after_help = "\
+Shows what it will change, and asks. Nothing else in the tool's file is touched, and `usher helper uninstall` \
+takes back exactly that. Can be repeated, after a change of the profile's urls, say.
+
+Examples:
+  usher helper install git                 for every host
+  usher helper install git frontdoor       for the urls of this profile alone
+  usher helper install docker frontdoor --dry-run")]
+    Install(HelperInstall),
+    /// Take back what install did, and nothing else
+    Uninstall(HelperUninstall),
+    /// Print the configuration to paste, and change nothing
+    #[command(after_help = "\
+Examples:
+  usher helper print git frontdoor
+  usher helper print docker frontdoor      also for podman, skopeo and buildah
+  usher helper print kubectl prod")]
+    Print(HelperPrint),
     /// A program asks.
     #[command(flatten)]
     Protocol(Protocol),

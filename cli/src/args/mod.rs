@@ -7,9 +7,14 @@ use clap::{Parser, Subcommand};
 use crate::time::{parse_deadline, parse_duration};
 
 mod helper;
+mod helper_install;
 mod verbs;
 
 pub use helper::{Helper, HelperCommand, Protocol};
+pub use helper_install::{
+    Consent, HelperInstall, HelperPrint, HelperUninstall, InstallDocker, InstallGit, InstallTool, Place,
+    PrintTool, Tool,
+};
 pub use verbs::{
     Completions, Curl, Env, Forget, Format, Header, Inspect, IntoFile, Man, Reload, Run, Service,
     ServiceCommand, ServiceStatus, Shell, Status, Stop, Syntax, Token, Use, Variables,

@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args, caller: &mut Caller<'_>) -> Result<u8, Error> {
         Some(Command::Forget(args)) => forget::run(&args, caller),
         Some(Command::Stop(args)) => stop::run(&args, caller),
         Some(Command::Service(args)) => service::run(&args, caller),
-        Some(Command::Helper(args)) => helper::run(&args.command),
+        Some(Command::Helper(args)) => helper::run(args.command, caller),
         Some(Command::Run(args)) => run::run(args, caller),
         Some(Command::Env(args)) => env::run(args, caller),
         Some(Command::Use(args)) => default::run(&args, caller),

@@ -29,7 +29,7 @@ use crate::{
 const COLLECTION: &str = "docker";
 
 /// What its clients know it as.
-const NAME: &str = "docker-credential-usher";
+pub(super) const ARGV0: &str = "docker-credential-usher";
 
 /// The most that is read, in bytes.
 const MAX_INPUT: usize = 1 << 20;
@@ -158,7 +158,7 @@ impl From<Malformed> for Trouble {
 }
 
 fn usage() -> Trouble {
-    Trouble::Said(format!("Usage: {NAME} <store|get|erase|list|version>"))
+    Trouble::Said(format!("Usage: {ARGV0} <store|get|erase|list|version>"))
 }
 
 fn act(options: &Options, caller: &mut Caller<'_>) -> Result<(), Trouble> {
@@ -172,12 +172,12 @@ fn act(options: &Options, caller: &mut Caller<'_>) -> Result<(), Trouble> {
         Some("erase") => erase(options, caller),
         Some("list") => list(options, caller),
         Some("version") => version(caller),
-        _ => Err(Trouble::Said(format!("{NAME}: unknown action: {}", action.display()))),
+        _ => Err(Trouble::Said(format!("{ARGV0}: unknown action: {}", action.display()))),
     }
 }
 
 fn version(caller: &mut Caller<'_>) -> Result<(), Trouble> {
-    Ok(caller.answer(&format!("{NAME} (usher) {VERSION}\n"))?)
+    Ok(caller.answer(&format!("{ARGV0} (usher) {VERSION}\n"))?)
 }
 
 /// What is answered to `get`.

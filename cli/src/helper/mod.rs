@@ -1,7 +1,8 @@
 //! The protocols by which other programs ask for credentials: what they say is read, usherd is asked, and its answer
 //! is written as they read it. What may go where is for usherd alone to decide.
 //!
-//! One module a protocol, and one row in [`HELPERS`]. Its page in docs/ has the same name.
+//! One module a protocol, and one row in [`HELPERS`]. Its page in docs/ has the same name. `install` has the tools call
+//! them.
 
 use std::{ffi::OsString, fmt, path::Path, time::Duration};
 
@@ -9,6 +10,7 @@ use crate::{caller::Caller, error::Error};
 
 pub mod docker;
 pub mod git;
+pub(crate) mod install;
 pub mod kubectl;
 
 /// How long usherd may take.
@@ -37,8 +39,8 @@ impl fmt::Debug for Helper {
 
 /// All of them.
 pub const HELPERS: &[Helper] = &[
-    Helper { name: "git", argv0: "git-credential-usher", command: git::command, run: git::run },
-    Helper { name: "docker", argv0: "docker-credential-usher", command: docker::command, run: docker::run },
+    Helper { name: "git", argv0: git::ARGV0, command: git::command, run: git::run },
+    Helper { name: "docker", argv0: docker::ARGV0, command: docker::command, run: docker::run },
     Helper {
         name: "kubectl",
         argv0: "kubectl-credential-usher",

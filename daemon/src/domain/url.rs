@@ -68,6 +68,9 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     if authority.contains('@') {
         return Err(UrlError::UserInfo);
     }
+    if authority.ends_with(':') {
+        return Err(UrlError::Ambiguous("a colon without a port"));
+    }
     if authority.contains('%') {
         return Err(UrlError::Ambiguous("a percent sign in the host"));
     }
@@ -218,6 +221,7 @@ mod tests {
             "http://localhost:8080/",
             "http://127.0.0.1.evil.example/",
             "https://127.1/",
+            "https://good.example:/",
             "https://0x7f000001/",
             "https://2130706433/",
             "https://0177.0.0.1/",

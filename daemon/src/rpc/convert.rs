@@ -130,6 +130,8 @@ pub fn profile(profile: &Profile, clock_offset_seconds: Option<i64>) -> ProfileS
         revocation_error: String::new(),
         revocations_given_up: 0,
         revocation_retry_at: None,
+        by_name_only: profile.by_name_only,
+        username: profile.username.clone().unwrap_or_default(),
     }
 }
 

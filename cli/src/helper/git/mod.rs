@@ -30,6 +30,9 @@ pub use answer::{Answer, Given, Unspeakable, render};
 pub use parse::{Malformed, Request, parse};
 pub use state::{Scheme, State};
 
+/// What git calls, for the helper `usher`.
+pub(super) const ARGV0: &str = "git-credential-usher";
+
 /// Who stores.
 const COLLECTION: &str = "git";
 
