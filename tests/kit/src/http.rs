@@ -61,6 +61,12 @@ pub(crate) async fn read_request(
 ) -> io::Result<Option<Recorded>> {
     loop {
         if let Some((mut request, head_len)) = parse_head(buffer)? {
+            if request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+            {
+                buffer.drain(..head_len);
+                request.body = read_chunks(stream, buffer).await?;
+                return Ok(Some(request));
+            }
             let length = request.header("content-length").map_or(Ok(0), str::parse).map_err(invalid)?;
             while buffer.len() < head_len + length {
                 if fill(stream, buffer).await? == 0 {
@@ -73,6 +79,41 @@ pub(crate) async fn read_request(
         }
         if fill(stream, buffer).await? == 0 {
             return Ok(None);
+        }
+    }
+}
+
+/// A body whose length is told piece by piece. Trailers are read over.
+async fn read_chunks(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let size = read_line(stream, buffer).await?;
+        let size = size.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).map_err(invalid)?;
+        if size == 0 {
+            while !read_line(stream, buffer).await?.is_empty() {}
+            return Ok(body);
+        }
+        while buffer.len() < size + 2 {
+            if fill(stream, buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        body.extend_from_slice(&buffer[..size]);
+        buffer.drain(..size + 2);
+    }
+}
+
+/// One line, without its end.
+async fn read_line(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<String> {
+    loop {
+        if let Some(end) = buffer.windows(2).position(|pair| pair == b"\r\n") {
+            let line = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            buffer.drain(..end + 2);
+            return Ok(line);
+        }
+        if fill(stream, buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
@@ -132,4 +173,21 @@ pub(crate) fn decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_put_together_and_the_next_request_follows() {
+        let bytes = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
+            5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: t\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
+        let (mut stream, mut buffer) = (&bytes[..], Vec::new());
+        let first = read_request(&mut stream, &mut buffer).await.unwrap().unwrap();
+        assert_eq!((first.path.as_str(), first.text().as_str()), ("/a", "hello world"));
+        let second = read_request(&mut stream, &mut buffer).await.unwrap().unwrap();
+        assert_eq!((second.path.as_str(), second.body.len()), ("/b", 0));
+        assert!(read_request(&mut stream, &mut buffer).await.unwrap().is_none());
+    }
 }

@@ -4,6 +4,10 @@
 //! - [`ca`]: a certificate authority made on the spot, with good and bad server certificates
 //! - [`idp`]: a strict, scriptable OAuth token endpoint that misbehaves on cue
 //! - [`api`]: a Frontdoor-like API that accepts what the IdP issued
+//! - [`git_server`]: the real `git http-backend` behind a gate
+//! - [`registry`]: the real docker-registry, and who issues its tokens
+//! - [`kube_api`]: as much of Kubernetes as kubectl asks
+//! - [`programs`]: where the real clients are
 //! - [`issuer`]: metadata of an issuer, true or not
 //! - [`old_tls`]: a server that speaks one version of TLS, OpenSSL's own
 //! - [`oidc`]: the real thing for comparison, npm's oidc-provider and oauth2-server
@@ -38,15 +42,19 @@ pub mod booted;
 pub mod ca;
 pub mod client;
 pub mod curl;
+pub mod git_server;
 pub mod http;
 pub mod http2;
 pub mod idp;
 pub mod issuer;
+pub mod kube_api;
 pub mod leak;
 pub mod oidc;
 pub mod old_tls;
 pub mod process;
+pub mod programs;
 pub mod proxy;
+pub mod registry;
 pub mod sandbox;
 mod server;
 pub mod tokens;

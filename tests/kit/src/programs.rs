@@ -1,0 +1,81 @@
+//! Where the real clients are: on this machine's `PATH`, or where `tests/run` puts what is not.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What is said when a program is not there.
+const HOW: &str = "run tests/run once: it installs what the tests need";
+
+/// Where the Google SDK keeps a kubectl of every version; that on the `PATH` may be one that chooses among them.
+const SDK: &str = "/usr/lib/google-cloud-sdk/bin";
+
+/// The first git that sends a Bearer token if a helper says so.
+const BEARER: (u32, u32) = (2, 46);
+
+/// Which git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// From 2.46 on: sends Bearer.
+    New,
+    /// Before 2.46: knows only user name and password.
+    Old,
+}
+
+/// The program of that name; panics if there is none.
+pub fn find(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let unpacked = clients().join("debs/usr/bin");
+    std::env::split_paths(&path)
+        .chain([unpacked])
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed: {HOW}"))
+}
+
+/// A git of that age, if this machine has one.
+pub fn git(age: Age) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let built = clients().join(if age == Age::New { "git-new/bin" } else { "git-old/bin" });
+    std::env::split_paths(&path)
+        .chain([built])
+        .map(|dir| dir.join("git"))
+        .find(|git| git.is_file() && (version(git) >= BEARER) == (age == Age::New))
+}
+
+/// The newest kubectl that is not itself a choice among others, and its version; panics if there is none.
+pub fn kubectl() -> (PathBuf, (u32, u32)) {
+    let versioned = |entry: std::fs::DirEntry| {
+        let minor = entry.file_name().to_str()?.strip_prefix("kubectl.1.")?.parse().ok()?;
+        Some((minor, entry.path()))
+    };
+    let of_sdk = std::fs::read_dir(SDK).into_iter().flatten().flatten().filter_map(versioned).max();
+    of_sdk.map_or_else(
+        || {
+            let program = find("kubectl");
+            let output = Command::new(&program).args(["version", "--client", "-o", "json"]).output();
+            let output = output.expect("run kubectl").stdout;
+            let version: serde_json::Value = serde_json::from_slice(&output).expect("kubectl's version");
+            let version = version["clientVersion"]["gitVersion"].as_str().expect("a version").to_owned();
+            (program, numbers(version.trim_start_matches('v')))
+        },
+        |(minor, program)| (program, (1, minor)),
+    )
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients")
+}
+
+fn version(git: &Path) -> (u32, u32) {
+    let output = Command::new(git).arg("--version").output().expect("run git");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    numbers(text.trim().trim_start_matches("git version "))
+}
+
+/// The first two numbers of a version.
+fn numbers(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
