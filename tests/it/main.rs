@@ -22,6 +22,7 @@ mod follow;
 mod grpc;
 mod guide;
 mod helper_install;
+mod helpers;
 mod hostile;
 mod inherited;
 mod inspect;

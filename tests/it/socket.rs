@@ -8,7 +8,7 @@
 )]
 
 pub(crate) mod race;
-mod users;
+pub(crate) mod users;
 
 use std::{
     fs,

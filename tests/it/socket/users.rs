@@ -70,7 +70,7 @@ fn stand_in() {
 }
 
 /// This binary again, as another user, wherever it lies.
-fn as_nobody(path: &Path, listens: bool) -> (Child, impl Iterator<Item = String> + use<>) {
+pub(crate) fn as_nobody(path: &Path, listens: bool) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut command = Command::new("/proc/self/exe");
     command.args(["--exact", "socket::users::stand_in", "--nocapture"]).env("STAND_IN_PATH", path);
     if listens {
