@@ -170,6 +170,28 @@ fn a_named_profile_answers_for_its_own_urls_alone() {
     assert_eq!(by("bot", "git.example.com").unwrap().as_deref(), Some("bot"));
     assert_eq!(by("bot", "other.example.com").unwrap(), None);
     assert_eq!(reason(&by("bat", "git.example.com").unwrap_err()), ErrorReason::ProfileUnknown);
+    // What is somebody else's is not nobody's.
+    let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
+        frontdoor(sandbox, ca, idp, "urls = [\"https://git.example.com\"]")
+            + &named("other", sandbox, ca, idp, "urls = [\"https://other.example.com\"]")
+    });
+    let credential = Credential { username: "alice".into(), password: "CANARY".into(), ..Default::default() };
+    let request = StoreCredentialRequest {
+        collection: "git".into(),
+        place: at("git.example.com", ""),
+        credential: Some(credential),
+        profile: "other".into(),
+        ..Default::default()
+    };
+    let stored = calling(&world.usherd, async |connection| connection.credentials().store(request).await);
+    let stored = stored.unwrap().into_inner();
+    assert_eq!((stored.outcome(), stored.profile.as_str()), (StoreOutcome::Owned, "frontdoor"));
+    let request = GetCredentialRequest {
+        place: at("git.example.com", ""),
+        profile: "other".into(),
+        ..Default::default()
+    };
+    assert_eq!(get(&world.usherd, request).unwrap(), None);
 }
 
 #[test]
@@ -204,6 +226,70 @@ fn what_usherd_issues_and_what_a_profile_owns_is_never_stored() {
     assert_eq!(stored(usherd, at("other.example.com", "")), None);
     assert_eq!(status(usherd, &[])["credentials"], json!({"in_memory": 0, "on_disk": 0, "store": null}));
     assert!(!usherd.dir().join("state/usher/store").exists());
+}
+
+#[test]
+fn a_token_is_known_for_one_of_ushers_after_it_was_forgotten_and_when_it_is_a_static_one() {
+    let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
+        let token = sandbox.api_token("account", "CANARY-account-token");
+        let account = format!(
+            "[profile.account]\npreset = \"netfoundry-api-token\"\naccount_id = \"acct\"\n\
+             api_token = {{ file = \"{}\" }}\nurls = [\"https://account.example.com\"]\n",
+            token.display()
+        );
+        frontdoor(sandbox, ca, idp, "urls = [\"https://git.example.com\"]") + &account
+    });
+    let usherd = &world.usherd;
+    let token = issued(usherd, at("git.example.com", "")).token.unwrap().access_token;
+    let _ = usherd.usher(&["forget", "frontdoor"]).expect_ok();
+    issued(usherd, at("git.example.com", ""));
+    assert_eq!(store(usherd, at("other.example.com", ""), &token, true).unwrap(), StoreOutcome::Issued);
+    let answer = issued(usherd, at("account.example.com", ""));
+    assert_eq!(answer.username, "acct");
+    let token = answer.token.unwrap();
+    let header = token.authorization.split_once(' ').unwrap().1;
+    for secret in [&token.access_token, header] {
+        assert_eq!(store(usherd, at("other.example.com", ""), secret, true).unwrap(), StoreOutcome::Issued);
+    }
+    assert_eq!(stored(usherd, at("other.example.com", "")), None);
+    assert_eq!(store(usherd, at("git.example.com", ""), "typed", true).unwrap(), StoreOutcome::Owned);
+}
+
+#[test]
+fn what_was_stored_before_a_profile_took_the_place_can_be_erased() {
+    let world = World::new("");
+    store(&world.usherd, at("git.example.com", ""), "CANARY", true).unwrap();
+    let config = fs::read_to_string(world.usherd.config_path()).unwrap();
+    let owning = frontdoor(&world.usherd, &world.ca, &world.idp, "urls = [\"https://git.example.com\"]");
+    world.usherd.config(&owning);
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    assert_eq!(erase(&world.usherd, at("git.example.com", ""), "CANARY").erased, 1);
+    world.usherd.config(&config);
+    let _ = world.usherd.usher(&["reload"]).expect_ok();
+    assert_eq!(stored(&world.usherd, at("git.example.com", "")), None);
+}
+
+#[test]
+fn a_server_has_one_user_and_a_host_may_have_several() {
+    let mut world = World::new("");
+    let log_in = |usherd: &Usherd, place: Option<CredentialPlace>, username: &str| {
+        let (collection, password) = ("git".to_owned(), format!("CANARY-{username}"));
+        let credential = Some(Credential { username: username.into(), password, ..Default::default() });
+        let request =
+            StoreCredentialRequest { collection, place, credential, persist: true, ..Default::default() };
+        calling(usherd, async |connection| connection.credentials().store(request).await).unwrap();
+    };
+    for username in ["zed", "amy"] {
+        log_in(&world.usherd, server("registry.example.com"), username);
+        log_in(&world.usherd, at("git.example.com", ""), username);
+    }
+    for _ in 0..2 {
+        let amy = Some(("amy".to_owned(), "CANARY-amy".to_owned()));
+        assert_eq!(stored(&world.usherd, server("registry.example.com")), amy);
+        assert_eq!(stored(&world.usherd, at("git.example.com", "")), amy);
+        assert_eq!(status(&world.usherd, &[])["credentials"]["on_disk"], 3);
+        world = restart(world);
+    }
 }
 
 #[test]
@@ -265,6 +351,10 @@ fn a_store_that_cannot_be_read_fails_those_who_want_it_and_nobody_else() {
     let failed = Failure::from(&ask(true).unwrap_err());
     assert_eq!(failed.reason, ErrorReason::StoreUnavailable);
     assert!(failed.message.contains("made with another key"), "{failed:?}");
+    let told = status(&world.usherd, &[])["credentials"]["store"]["degraded"].to_string();
+    assert!(told.contains("made with another key"), "{told}");
+    let told = world.usherd.usher(&["status"]).expect_ok().stdout;
+    assert!(told.contains("DEGRADED: credentials"), "{told}");
     assert_eq!(ask(false).unwrap(), None);
     let failed = store(&world.usherd, at("new.example.com", ""), "p", true).unwrap_err();
     assert_eq!(reason(&failed), ErrorReason::StoreUnavailable);

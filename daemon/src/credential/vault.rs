@@ -15,10 +15,11 @@ use super::ports::Safe;
 use crate::{
     domain::{
         credential::{Credential, CredentialKey, Query, Stored},
+        place::Site,
         secret::SecretString,
         time::Moment,
     },
-    token::ports::Clock,
+    token::ports::{ArchiveState, Clock},
 };
 
 /// As many are kept in memory alone; the one that was stored first goes.
@@ -45,8 +46,10 @@ pub enum Keep {
 /// One of them, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its name.
-    pub key: CredentialKey,
+    /// What it is for.
+    pub site: Site,
+    /// Its user.
+    pub username: String,
     /// It is on disk.
     pub lasts: bool,
     /// When it is forgotten or expires.
@@ -79,9 +82,10 @@ struct State {
     entries: Vec<Entry>,
     /// What is in the safe is among them.
     is_loaded: bool,
+    /// Why the safe could not be used the last time; none: it could.
+    trouble: Option<String>,
 }
 
-#[derive(Clone)]
 struct Entry {
     key: CredentialKey,
     credential: Arc<Credential>,
@@ -92,6 +96,11 @@ struct Entry {
 impl Entry {
     fn is_over(&self, now: Moment) -> bool {
         self.until.is_some_and(|until| until.reached(now))
+    }
+
+    fn is_meant(&self, query: &Query, secret: Option<&SecretString>) -> bool {
+        query.matches(&self.key, &self.credential)
+            && secret.is_none_or(|secret| self.credential.secret.is(secret))
     }
 }
 
@@ -109,7 +118,11 @@ impl Vault {
 
     /// The credential that is meant; of several the one for just this path, then the one that was stored last.
     /// `safely`: an error if what is on disk cannot be read.
-    pub async fn get(&self, query: &Query, safely: bool) -> Result<Option<Stored>, VaultError> {
+    pub async fn get(
+        self: &Arc<Self>,
+        query: &Query,
+        safely: bool,
+    ) -> Result<Option<Arc<Credential>>, VaultError> {
         if safely {
             self.load().await?;
         }
@@ -119,13 +132,13 @@ impl Vault {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, entry)| query.matches(&entry.key) && !entry.is_over(now));
+            .filter(|(_, entry)| entry.is_meant(query, None) && !entry.is_over(now));
         let best = meant.max_by_key(|(at, entry)| (entry.key.site.path == query.site.path, *at));
-        Ok(best.map(|(_, entry)| (entry.key.clone(), Arc::clone(&entry.credential))))
+        Ok(best.map(|(_, entry)| Arc::clone(&entry.credential)))
     }
 
     /// Keeps a credential in the place of that of the same name.
-    pub async fn store(&self, stored: Stored, keep: Keep) -> Result<(), VaultError> {
+    pub async fn store(self: &Arc<Self>, stored: Stored, keep: Keep) -> Result<(), VaultError> {
         let (key, credential) = stored;
         let now = self.clock.now();
         let valid = credential.expires_at.map(|end| end.saturating_sub(now.wall));
@@ -135,25 +148,15 @@ impl Vault {
         };
         let entry = Entry { key, credential, lasts, until: left.map(|left| now + left) };
         if lasts {
-            return self.store_safely(entry).await;
+            self.load().await?;
+            return self.alone(|vault| async move { vault.put(entry).await }).await;
         }
-        let mut state = self.lock();
-        state.insert(entry);
-        let fleeting = state.entries.iter().filter(|entry| !entry.lasts).count();
-        if fleeting > MAX_FLEETING
-            && let Some(first) = state.entries.iter().position(|entry| !entry.lasts)
-        {
-            state.entries.remove(first);
-        }
-        drop(state);
+        self.lock().insert(entry);
         self.more.notify_one();
         Ok(())
     }
 
-    async fn store_safely(&self, entry: Entry) -> Result<(), VaultError> {
-        let safe = self.safe()?;
-        self.load().await?;
-        let _turn = self.turn.lock().await;
+    async fn put(&self, entry: Entry) -> Result<(), VaultError> {
         {
             let state = self.lock();
             let lasting = state.entries.iter().filter(|other| other.lasts && other.key != entry.key);
@@ -163,7 +166,8 @@ impl Vault {
                 )));
             }
         }
-        safe.put((entry.key.clone(), Arc::clone(&entry.credential))).await.map_err(VaultError)?;
+        let put = self.safe()?.put((entry.key.clone(), Arc::clone(&entry.credential))).await;
+        self.noted(put)?;
         self.lock().insert(entry);
         self.more.notify_one();
         Ok(())
@@ -171,45 +175,54 @@ impl Vault {
 
     /// Erases what is meant; with a `secret`, only if that is it. How many there were.
     pub async fn erase(
-        &self,
-        query: &Query,
-        secret: Option<&SecretString>,
+        self: &Arc<Self>,
+        query: Query,
+        secret: Option<SecretString>,
         safely: bool,
     ) -> Result<usize, VaultError> {
         if safely {
             self.load().await?;
         }
-        let is_meant = |entry: &Entry| {
-            query.matches(&entry.key) && secret.is_none_or(|secret| entry.credential.secret.is(secret))
-        };
-        self.take_out(is_meant).await
+        self.take_out(move |entry| entry.is_meant(&query, secret.as_ref())).await
     }
 
     /// Takes these out, of the safe as well.
-    async fn take_out(&self, is_meant: impl Fn(&Entry) -> bool) -> Result<usize, VaultError> {
-        let is_one_on_disk = |entry: &Entry| entry.lasts && is_meant(entry);
-        let touches_disk = self.lock().entries.iter().any(is_one_on_disk);
-        let _turn = if touches_disk { Some(self.turn.lock().await) } else { None };
-        let (out, on_disk) = {
-            let mut state = self.lock();
-            let (out, rest): (Vec<_>, Vec<_>) = state.entries.drain(..).partition(&is_meant);
-            state.entries = rest;
-            let on_disk: Vec<_> =
-                out.iter().filter(|entry| entry.lasts).map(|entry| entry.key.clone()).collect();
-            (out.len(), on_disk)
-        };
-        if let Some(safe) = self.safe.as_ref().filter(|_| !on_disk.is_empty()) {
-            safe.remove(on_disk).await.map_err(|why| {
+    async fn take_out(
+        self: &Arc<Self>,
+        is_out: impl Fn(&Entry) -> bool + Send + 'static,
+    ) -> Result<usize, VaultError> {
+        let fleeting = self.lock().drain(|entry| !entry.lasts && is_out(entry)).len();
+        if !self.lock().entries.iter().any(&is_out) {
+            return Ok(fleeting);
+        }
+        let work = |vault: Arc<Self>| async move {
+            let keys = vault.lock().drain(|entry| entry.lasts && is_out(entry));
+            let count = keys.len();
+            vault.noted(vault.safe()?.remove(keys).await).map(|()| count).map_err(|VaultError(why)| {
                 VaultError(format!(
                     "it is erased from memory, but not from the disk, and may come back: {why}"
                 ))
-            })?;
-        }
-        Ok(out)
+            })
+        };
+        Ok(fleeting + self.alone(work).await?)
+    }
+
+    /// Has `work` done by nobody else at the same time, and to its end: who asked for it may have gone meanwhile, and disk
+    /// and memory would not be the same.
+    async fn alone<T: Send + 'static, F: Future<Output = Result<T, VaultError>> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let vault = Arc::clone(self);
+        let done = tokio::spawn(async move {
+            let _turn = vault.turn.lock().await;
+            work(Arc::clone(&vault)).await
+        });
+        done.await.unwrap_or_else(|_| Err(VaultError("it was broken off by a fault of usherd".to_owned())))
     }
 
     /// All of a collection, by name.
-    pub async fn list(&self, collection: &str, safely: bool) -> Result<Vec<Listed>, VaultError> {
+    pub async fn list(self: &Arc<Self>, collection: &str, safely: bool) -> Result<Vec<Listed>, VaultError> {
         if safely {
             self.load().await?;
         }
@@ -218,9 +231,14 @@ impl Vault {
         let of_it =
             state.entries.iter().filter(|entry| entry.key.collection == collection && !entry.is_over(now));
         let mut listed: Vec<_> = of_it
-            .map(|entry| Listed { key: entry.key.clone(), lasts: entry.lasts, until: entry.until })
+            .map(|entry| Listed {
+                site: entry.key.site.clone(),
+                username: entry.credential.username.clone(),
+                lasts: entry.lasts,
+                until: entry.until,
+            })
             .collect();
-        listed.sort_by(|one, other| one.key.cmp(&other.key));
+        listed.sort_by(|one, other| (&one.site, &one.username).cmp(&(&other.site, &other.username)));
         Ok(listed)
     }
 
@@ -239,8 +257,15 @@ impl Vault {
         fleeting.filter_map(|entry| Some(entry.until?.after(now))).max().unwrap_or_default()
     }
 
-    /// The safe's place, if there is one.
-    pub fn safe(&self) -> Result<&Arc<dyn Safe>, VaultError> {
+    /// The safe, and why it could not be used the last time; none: there is none, or it has not been used.
+    pub fn safe_state(&self) -> Option<ArchiveState> {
+        let trouble = self.lock().trouble.clone();
+        let is_used = trouble.is_some() || self.counts().lasting > 0;
+        let safe = self.safe.as_ref().filter(|_| is_used)?;
+        Some(ArchiveState { trouble, ..safe.state() })
+    }
+
+    fn safe(&self) -> Result<&Arc<dyn Safe>, VaultError> {
         self.safe.as_ref().ok_or_else(|| {
             VaultError(
                 "there is no place on disk for credentials: set HOME, or write [store] and its directory into the \
@@ -250,20 +275,29 @@ impl Vault {
         })
     }
 
+    /// Remembers how the safe fares.
+    fn noted<T>(&self, outcome: Result<T, String>) -> Result<T, VaultError> {
+        self.lock().trouble = outcome.as_ref().err().cloned();
+        outcome.map_err(VaultError)
+    }
+
     /// Reads what is in the safe, unless that has been done.
-    pub async fn load(&self) -> Result<(), VaultError> {
+    pub async fn load(self: &Arc<Self>) -> Result<(), VaultError> {
         if self.lock().is_loaded {
             return Ok(());
         }
-        let safe = self.safe()?;
-        let _turn = self.turn.lock().await;
+        self.alone(|vault| async move { vault.read().await }).await
+    }
+
+    async fn read(&self) -> Result<(), VaultError> {
         if self.lock().is_loaded {
             return Ok(());
         }
-        let loaded = safe.load().await.map_err(VaultError)?;
+        let mut loaded = self.noted(self.safe()?.load().await)?;
         if !loaded.is_empty() {
             info!(credentials = loaded.len(), "stored credentials were read");
         }
+        loaded.sort_by_key(|(_, credential)| credential.stored_at);
         let now = self.clock.now();
         let entries = loaded.into_iter().map(|(key, credential)| {
             let until = credential.expires_at.map(|end| now + end.saturating_sub(now.wall));
@@ -288,16 +322,11 @@ impl Vault {
         }
         loop {
             let now = self.clock.now();
-            let next = self
-                .lock()
-                .entries
-                .iter()
-                .filter_map(|entry| entry.until)
-                .map(|until| until.after(now))
-                .min();
+            let next =
+                self.lock().entries.iter().filter_map(|entry| entry.until).map(|end| end.after(now)).min();
             match next {
                 Some(left) if left.is_zero() => {
-                    if let Err(error) = self.take_out(|entry| entry.is_over(now)).await {
+                    if let Err(error) = self.take_out(move |entry| entry.is_over(now)).await {
                         warn!(%error, "a credential has expired");
                     }
                 }
@@ -320,10 +349,22 @@ impl Vault {
 }
 
 impl State {
-    /// Puts one behind all others, in the place of that of the same name that is kept in the same way.
+    /// Puts one behind all others, in the place of that of the same name that is kept in the same way. If there are too
+    /// many in memory then, the first one goes.
     fn insert(&mut self, entry: Entry) {
         self.entries.retain(|other| other.key != entry.key || other.lasts != entry.lasts);
         self.entries.push(entry);
+        let fleeting = self.entries.iter().filter(|entry| !entry.lasts).count();
+        if fleeting > MAX_FLEETING
+            && let Some(first) = self.entries.iter().position(|entry| !entry.lasts)
+        {
+            self.entries.remove(first);
+        }
+    }
+
+    /// Takes these out.
+    fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<CredentialKey> {
+        self.entries.extract_if(.., |entry| is_out(entry)).map(|entry| entry.key).collect()
     }
 }
 

@@ -14,18 +14,22 @@ pub struct CredentialKey {
     pub collection: String,
     /// What it is for.
     pub site: Site,
-    /// Its user. May be empty.
+    /// Its user, where there can be several. Empty where there is one.
     pub username: String,
 }
 
 /// What a user, or another helper, has given a tool to authenticate with.
 pub struct Credential {
+    /// The user. May be empty.
+    pub username: String,
     /// The secret itself.
     pub secret: Secret,
     /// When it stops being valid, since the Unix epoch; none: nobody knows.
     pub expires_at: Option<Duration>,
     /// What another helper renews it with.
     pub oauth_refresh_token: Option<SecretString>,
+    /// When it was stored, since the Unix epoch: of several the last one is answered.
+    pub stored_at: Duration,
 }
 
 /// What is sent.
@@ -68,11 +72,11 @@ pub struct Query {
 
 impl Query {
     /// Whether this credential is meant.
-    pub fn matches(&self, key: &CredentialKey) -> bool {
+    pub fn matches(&self, key: &CredentialKey, credential: &Credential) -> bool {
         self.collection == key.collection
             && self.site.host == key.site.host
             && (self.site.path.is_none() || self.site.path == key.site.path)
-            && self.username.as_ref().is_none_or(|name| *name == key.username)
+            && self.username.as_ref().is_none_or(|name| *name == credential.username)
     }
 }
 
@@ -85,6 +89,16 @@ mod tests {
 
     fn site(path: Option<&str>) -> Site {
         Site { host: "https://git.example.com".into(), path: path.map(str::to_owned) }
+    }
+
+    fn alices() -> Credential {
+        Credential {
+            username: "alice".into(),
+            secret: Secret::Password("CANARY".into()),
+            expires_at: None,
+            oauth_refresh_token: Some("CANARY".into()),
+            stored_at: Duration::ZERO,
+        }
     }
 
     #[test]
@@ -108,23 +122,18 @@ mod tests {
             (query(Some("a.git"), None), key(Some("b.git"), "alice"), false),
             (query(Some("a.git"), None), key(None, "alice"), false),
         ] {
-            assert_eq!(asked.matches(&stored), matches, "{asked:?} {stored:?}");
+            assert_eq!(asked.matches(&stored, &alices()), matches, "{asked:?} {stored:?}");
         }
         let mut other = query(None, None);
         other.collection = "docker".into();
-        assert!(!other.matches(&key(None, "alice")));
+        assert!(!other.matches(&key(None, "alice"), &alices()));
         let mut other = query(None, None);
         other.site.host = "https://git.example.com:8443".into();
-        assert!(!other.matches(&key(None, "alice")));
+        assert!(!other.matches(&key(None, "alice"), &alices()));
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        let credential = Credential {
-            secret: Secret::Password("CANARY".into()),
-            expires_at: None,
-            oauth_refresh_token: Some("CANARY".into()),
-        };
-        assert!(!format!("{credential:?}").contains("CANARY"));
+        assert!(!format!("{:?}", alices()).contains("CANARY"));
     }
 }

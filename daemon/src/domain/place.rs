@@ -42,6 +42,8 @@ pub struct Place {
     pub site: Site,
     /// Whoever is on the way can read what is sent: only a profile can allow that, and only on the loopback.
     pub needs_leave: bool,
+    /// Its clients know one user there.
+    pub has_one_user: bool,
 }
 
 /// What a stored credential belongs to.
@@ -74,8 +76,8 @@ pub fn of_parts(protocol: &str, host: &str, path: &str) -> Result<Option<Place>,
     if path.len() > MAX_PATH {
         return Err(UrlError::TooLong);
     }
-    if path.starts_with('/') || path.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Err(UrlError::Ambiguous("a dot segment, or a second slash,"));
+    if path.starts_with('/') || has_dot_segment(path) {
+        return Err(UrlError::Ambiguous("a dot segment, or a second slash"));
     }
     let path = percent_encode(path.as_bytes(), ENCODED);
     let url = canonical(&format!("{protocol}://{host}/{path}"), true)?;
@@ -83,7 +85,7 @@ pub fn of_parts(protocol: &str, host: &str, path: &str) -> Result<Option<Place>,
         host: url.origin().ascii_serialization(),
         path: Some(url.path().trim_matches('/').to_owned()).filter(|path| !path.is_empty()),
     };
-    Ok(Some(Place::new(vec![url], site)))
+    Ok(Some(Place::new(vec![url], site, false)))
 }
 
 /// The place that docker names: `host[:port][/path]`, with or without `https://` before it. It is stored under just
@@ -92,8 +94,8 @@ pub fn of_server(server: &str) -> Result<Place, UrlError> {
     if server.len() > MAX_SERVER {
         return Err(UrlError::TooLong);
     }
-    if server.contains(['?', '#']) {
-        return Err(UrlError::Ambiguous("a query or a fragment"));
+    if server.contains(['?', '#']) || has_dot_segment(server) {
+        return Err(UrlError::Ambiguous("a query, a fragment or a dot segment"));
     }
     let urls = if server.contains("://") {
         vec![canonical(server, true)?]
@@ -104,13 +106,17 @@ pub fn of_server(server: &str) -> Result<Place, UrlError> {
         [Some(https), http].into_iter().flatten().collect()
     };
     let site = Site { host: server.to_owned(), path: None };
-    Ok(Place::new(urls, site))
+    Ok(Place::new(urls, site, true))
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
 impl Place {
-    fn new(urls: Vec<Url>, site: Site) -> Self {
+    fn new(urls: Vec<Url>, site: Site, has_one_user: bool) -> Self {
         let needs_leave = urls.iter().all(|url| url.scheme() == "http");
-        Self { urls, site, needs_leave }
+        Self { urls, site, needs_leave, has_one_user }
     }
 }
 
@@ -228,7 +234,8 @@ mod tests {
             "registry.example.com?x",
             "registry.example.com\nx",
             "registry.example.com.",
-            "registry.example.com/a/../b%2f..",
+            "registry.example.com/a/../b",
+            "registry.example.com/a/b%2f..",
             "reg\u{131}stry.example.com",
         ] {
             assert!(of_server(bad).is_err(), "{bad:?}");

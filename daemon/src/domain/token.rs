@@ -57,6 +57,11 @@ pub struct Token {
 }
 
 impl Token {
+    /// What stands behind the scheme in the Authorization header.
+    pub fn credential(&self) -> Option<SecretString> {
+        self.authorization.expose_secret().split_once(' ').map(|(_, credential)| credential.into())
+    }
+
     /// Whether this is the token that `id` names.
     pub fn is(&self, id: &str) -> bool {
         self.id.0 == id

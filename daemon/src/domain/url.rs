@@ -32,7 +32,7 @@ pub enum UrlError {
     #[error("is longer than 8192 bytes")]
     TooLong,
     /// Characters that programs disagree about.
-    #[error("has {0} in it")]
+    #[error("has {0}")]
     Ambiguous(&'static str),
 }
 
@@ -68,9 +68,6 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     if authority.contains('@') {
         return Err(UrlError::UserInfo);
     }
-    if authority.ends_with(':') {
-        return Err(UrlError::Ambiguous("a colon without a port"));
-    }
     if authority.contains('%') {
         return Err(UrlError::Ambiguous("a percent sign in the host"));
     }
@@ -78,8 +75,8 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     let Some(host) = url.host_str().filter(|host| !host.is_empty() && !host.ends_with('.')) else {
         return Err(UrlError::Ambiguous("no host, or one that ends in a dot"));
     };
-    if !is_written(host, authority) {
-        return Err(UrlError::Ambiguous("an IP address that is not in its usual form"));
+    if !is_written(host, url.port_or_known_default(), authority) {
+        return Err(UrlError::Ambiguous("an IP address or a port that is not in its usual form"));
     }
     if hides_dot_segments(url.path()) {
         return Err(UrlError::Ambiguous("a percent-encoded dot segment"));
@@ -95,9 +92,11 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     Ok(url)
 }
 
-/// Whether `authority` has the host as it was understood: `0x7f.1` and `127.0.0.1` are the same to some programs only.
-fn is_written(host: &str, authority: &str) -> bool {
-    authority.strip_prefix(host).is_some_and(|port| port.is_empty() || port.starts_with(':'))
+/// Whether `authority` has host and port as they were understood: `0x7f.1` and `127.0.0.1` are the same to some programs
+/// only.
+fn is_written(host: &str, port: Option<u16>, authority: &str) -> bool {
+    let Some(rest) = authority.strip_prefix(host) else { return false };
+    rest.is_empty() || port.is_some_and(|port| rest == format!(":{port}"))
 }
 
 /// A literal IP address of the loopback. Not "localhost": that is what a resolver makes of it.
@@ -222,6 +221,7 @@ mod tests {
             "http://127.0.0.1.evil.example/",
             "https://127.1/",
             "https://good.example:/",
+            "https://good.example:0443/",
             "https://0x7f000001/",
             "https://2130706433/",
             "https://0177.0.0.1/",

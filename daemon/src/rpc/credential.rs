@@ -26,7 +26,7 @@ use crate::{
         secret::SecretString,
         url::UrlError,
     },
-    token::{error::TokenError, service::TokenRequest},
+    token::{error::TokenError, issued::Ownership, service::TokenRequest},
 };
 
 /// For how long a credential is kept in memory if nobody says: what git credential-cache does.
@@ -41,11 +41,19 @@ pub struct Credentials {
 /// Whose a place is.
 enum Whose {
     /// A profile's, and where its token goes.
-    Owned(Arc<Profile>, Url),
+    Owned(Arc<Profile>, Url, Spot),
+    /// A profile's, and another one was named: nobody answers.
+    OfAnother(Arc<Profile>),
     /// No profile's: what is stored for it counts.
-    Unowned(Site),
+    Unowned(Spot),
     /// Nothing that is reached by HTTP, of which nothing is kept.
     Foreign,
+}
+
+/// What is stored under.
+struct Spot {
+    site: Site,
+    has_one_user: bool,
 }
 
 impl Credentials {
@@ -64,15 +72,15 @@ impl Credentials {
     }
 
     fn whose(&self, place: Option<v1::CredentialPlace>, profile: &str) -> Result<Whose, Status> {
-        let Some(Place { urls, site, needs_leave }) = words::place(place).map_err(|error| refused(&error))?
-        else {
-            return Ok(Whose::Foreign);
-        };
-        let owner = self.issue.engine.owner(profile, &urls).map_err(|error| status::failure(&error))?;
-        match owner {
-            Some((profile, url)) => Ok(Whose::Owned(profile, url)),
-            None if needs_leave => Err(refused(&UrlError::LoopbackHttpNotAllowed)),
-            None => Ok(Whose::Unowned(site)),
+        let place = words::place(place).map_err(|error| refused(&error))?;
+        let Some(Place { urls, site, needs_leave, has_one_user }) = place else { return Ok(Whose::Foreign) };
+        let spot = Spot { site, has_one_user };
+        let ownership = self.issue.engine.ownership(profile, &urls);
+        match ownership.map_err(|error| status::failure(&error))? {
+            Ownership::Owned(profile, url) => Ok(Whose::Owned(profile, url, spot)),
+            Ownership::OfAnother(profile) => Ok(Whose::OfAnother(profile)),
+            Ownership::Unowned if needs_leave => Err(refused(&UrlError::LoopbackHttpNotAllowed)),
+            Ownership::Unowned => Ok(Whose::Unowned(spot)),
         }
     }
 }
@@ -88,7 +96,7 @@ impl CredentialService for Credentials {
         let request = request.into_inner();
         let collection = words::collection(request.collection)?;
         let answer = match self.whose(request.place, &request.profile)? {
-            Whose::Owned(profile, url) => {
+            Whose::Owned(profile, url, _) => {
                 let wanted = TokenRequest {
                     profile: profile.name.clone(),
                     url: url.to_string(),
@@ -97,17 +105,20 @@ impl CredentialService for Credentials {
                     patience,
                     ..TokenRequest::default()
                 };
-                let answer = self.issue.answer(peer, &wanted).await?;
+                let answer = self.issue.answer(peer, &wanted).await;
+                // Whatever it is: the profile is to answer, and nobody else.
+                let answer =
+                    answer.map_err(|status| Failure::from(&status).with("profile", &profile.name))?;
                 let username = username(&answer.profile).unwrap_or_default().to_owned();
                 let token = Some(convert::answer(&answer));
                 Some(get_credential_response::Answer::Issued(IssuedCredential { token, username }))
             }
-            Whose::Unowned(site) if self.has_vault(peer) => {
+            Whose::Unowned(Spot { site, .. }) if self.has_vault(peer) => {
                 let query = Query { collection, site, username: some(request.username) };
                 let found = self.vault.get(&query, request.persist).await.map_err(unavailable)?;
                 found.map(|stored| get_credential_response::Answer::Stored(words::credential(&stored)))
             }
-            Whose::Unowned(_) | Whose::Foreign => None,
+            Whose::OfAnother(_) | Whose::Unowned(_) | Whose::Foreign => None,
         };
         Ok(Response::new(GetCredentialResponse { answer }))
     }
@@ -131,18 +142,18 @@ impl CredentialService for Credentials {
                 profile: profile.to_owned(),
             }))
         };
-        let site = match self.whose(request.place, &request.profile)? {
-            Whose::Owned(profile, _) => {
-                let is_ours =
-                    username(&profile) == Some(&given.username) || self.issue.engine.has_issued(&secret);
-                let told = if is_ours { StoreOutcome::Issued } else { StoreOutcome::Owned };
-                return outcome(told, &profile.name);
+        let is_ours = self.issue.engine.has_issued(&secret);
+        let Spot { site, has_one_user } = match self.whose(request.place, &request.profile)? {
+            Whose::Owned(profile, ..) if is_ours => return outcome(StoreOutcome::Issued, &profile.name),
+            Whose::Owned(profile, ..) | Whose::OfAnother(profile) => {
+                return outcome(StoreOutcome::Owned, &profile.name);
             }
-            Whose::Unowned(_) if self.issue.engine.has_issued(&secret) => {
-                return outcome(StoreOutcome::Issued, "");
+            Whose::Unowned(_) if is_ours => return outcome(StoreOutcome::Issued, ""),
+            Whose::Unowned(spot) => spot,
+            Whose::Foreign => {
+                let why = "nothing is stored for what is not reached by https";
+                return Err(Failure::new(ErrorReason::RequestInvalid, why).into());
             }
-            Whose::Unowned(site) => site,
-            Whose::Foreign => return Err(refused(&UrlError::NotHttps)),
         };
         if !self.has_vault(peer) {
             let what = "store credentials; that is for the user whom usherd runs as";
@@ -153,7 +164,8 @@ impl CredentialService for Credentials {
             (false, None) => Keep::For(DEFAULT_TIMEOUT),
             (false, timeout) => Keep::For(convert::span(timeout)?),
         };
-        let (username, credential) = words::stored(given)?;
+        let credential = words::stored(given, self.issue.engine.now())?;
+        let username = if has_one_user { String::new() } else { credential.username.clone() };
         let key = CredentialKey { collection, site, username };
         debug!(%peer, collection = key.collection, site = key.site.host, "credential stored");
         self.vault.store((key, Arc::new(credential)), keep).await.map_err(unavailable)?;
@@ -169,19 +181,22 @@ impl CredentialService for Credentials {
         let collection = words::collection(request.collection)?;
         let secret = Some(SecretString::from(request.secret)).filter(|secret| !is_empty(secret));
         let mut answer = EraseCredentialResponse::default();
-        match self.whose(request.place, &request.profile)? {
-            Whose::Owned(profile, _) => {
-                if let Some(secret) = secret {
-                    answer.token_dropped = self.issue.engine.reject(&profile.name, &secret);
+        let spot = match self.whose(request.place, &request.profile)? {
+            Whose::Owned(profile, _, spot) => {
+                if let Some(secret) = &secret {
+                    answer.token_dropped = self.issue.engine.reject(&profile.name, secret);
                     info!(%peer, profile = profile.name, dropped = answer.token_dropped, "token refused");
                 }
+                // It may have been stored before the place was the profile's.
+                spot
             }
-            Whose::Unowned(site) if self.has_vault(peer) => {
-                let query = Query { collection, site, username: some(request.username) };
-                let erased = self.vault.erase(&query, secret.as_ref(), request.persist).await;
-                answer.erased = convert::count(erased.map_err(unavailable)?);
-            }
-            Whose::Unowned(_) | Whose::Foreign => {}
+            Whose::Unowned(spot) => spot,
+            Whose::OfAnother(_) | Whose::Foreign => return Ok(Response::new(answer)),
+        };
+        if self.has_vault(peer) {
+            let query = Query { collection, site: spot.site, username: some(request.username) };
+            let erased = self.vault.erase(query, secret, request.persist).await;
+            answer.erased = convert::count(erased.map_err(unavailable)?);
         }
         Ok(Response::new(answer))
     }

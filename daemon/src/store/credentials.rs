@@ -5,7 +5,12 @@ use std::{io, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Store, disk::Disk, files::Files, seal::Sealer};
+use super::{
+    Store,
+    disk::Disk,
+    files::{Files, Kind},
+    seal::Sealer,
+};
 use crate::{
     credential::ports::Safe,
     domain::{
@@ -27,7 +32,11 @@ struct Written {
     collection: String,
     host: String,
     path: Option<String>,
+    /// There is one user: the name is not part of what the credential is called.
+    #[serde(default)]
+    is_sole: bool,
     username: String,
+    stored_at: Duration,
     /// Not there: `secret` is a password.
     authtype: Option<String>,
     secret: Zeroizing<String>,
@@ -45,7 +54,9 @@ fn encode((key, credential): &Stored) -> Zeroizing<Vec<u8>> {
         collection: key.collection.clone(),
         host: key.site.host.clone(),
         path: key.site.path.clone(),
-        username: key.username.clone(),
+        is_sole: key.username != credential.username,
+        username: credential.username.clone(),
+        stored_at: credential.stored_at,
         authtype,
         secret,
         expires_at: credential.expires_at,
@@ -65,9 +76,11 @@ fn decode(bytes: &[u8]) -> Option<Stored> {
     let key = CredentialKey {
         collection: written.collection,
         site: Site { host: written.host, path: written.path },
-        username: written.username,
+        username: if written.is_sole { String::new() } else { written.username.clone() },
     };
     let credential = Credential {
+        username: written.username,
+        stored_at: written.stored_at,
         secret: match written.authtype {
             Some(authtype) => Secret::Header { authtype, credential: secret },
             None => Secret::Password(secret),
@@ -86,7 +99,8 @@ fn name(sealer: &Sealer, key: &CredentialKey) -> String {
 
 impl<D: Disk> Files<D> {
     fn read_credentials(&self) -> Result<Vec<Stored>, String> {
-        self.read_all(CREDENTIAL, MAX_FILE, |stem, sealed| {
+        let kind = Kind { ending: CREDENTIAL, max_file: MAX_FILE, is_spare: false };
+        self.read_all(&kind, |stem, sealed| {
             let stored = decode(&self.sealer.unseal(stem, sealed)?)?;
             // What is in it has to be what it is called.
             (name(&self.sealer, &stored.0) == stem).then_some(stored)
@@ -164,13 +178,15 @@ impl Safe for Store {
 mod tests {
     use super::*;
 
-    fn stored(secret: Secret) -> Stored {
+    fn stored(username: &str, secret: Secret) -> Stored {
         let key = CredentialKey {
             collection: "git".into(),
             site: Site { host: "https://git.example.com".into(), path: Some("a.git".into()) },
-            username: "alice".into(),
+            username: if username == "alice" { username.into() } else { String::new() },
         };
         let credential = Credential {
+            username: username.into(),
+            stored_at: Duration::from_secs(7),
             secret,
             expires_at: Some(Duration::from_secs(1_900_000_000)),
             oauth_refresh_token: Some("refresh".into()),
@@ -180,14 +196,16 @@ mod tests {
 
     #[test]
     fn a_credential_comes_back_as_it_was() {
-        for secret in [
-            Secret::Password("pass\n\"word\u{e4}".into()),
-            Secret::Header { authtype: "Bearer".into(), credential: "token".into() },
+        for (username, secret) in [
+            ("alice", Secret::Password("pass\n\"word\u{e4}".into())),
+            ("alice", Secret::Header { authtype: "Bearer".into(), credential: "token".into() }),
+            ("whose name is none of the key's", Secret::Password("p".into())),
         ] {
-            let before = stored(secret);
+            let before = stored(username, secret);
             let (key, after) = decode(&encode(&before)).unwrap();
             assert_eq!(key, before.0);
             assert_eq!(after.expires_at, before.1.expires_at);
+            assert_eq!((after.username.as_str(), after.stored_at), (username, before.1.stored_at));
             assert_eq!(after.oauth_refresh_token.as_ref().unwrap().expose_secret(), "refresh");
             match (&before.1.secret, &after.secret) {
                 (Secret::Password(one), Secret::Password(other)) => {
@@ -203,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_a_newer_usherd_adds_is_passed_over_and_junk_is_none() {
-        let bytes = encode(&stored(Secret::Password("p".into())));
+        let bytes = encode(&stored("alice", Secret::Password("p".into())));
         let mut value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         value["more"] = 1.into();
         assert!(decode(value.to_string().as_bytes()).is_some());

@@ -31,6 +31,16 @@ fn sealed_stem(name: &str) -> Option<&str> {
     [TOKEN, CREDENTIAL].iter().find_map(|ending| name.strip_suffix(ending))
 }
 
+/// A kind of files.
+pub(super) struct Kind {
+    /// What their names end in.
+    pub(super) ending: &'static str,
+    /// None of them is larger, in bytes.
+    pub(super) max_file: u64,
+    /// What is lost costs one fetch; else it is never removed, and what cannot be read now is an error.
+    pub(super) is_spare: bool,
+}
+
 /// What could not be written.
 #[derive(Debug)]
 pub(super) struct Unwritten {
@@ -67,45 +77,51 @@ impl<D: Disk> Files<D> {
 
     /// All records.
     pub(super) fn read(&self) -> Result<Vec<Kept>, String> {
-        self.read_all(TOKEN, MAX_FILE, |stem, sealed| self.open(stem, sealed))
+        let kind = Kind { ending: TOKEN, max_file: MAX_FILE, is_spare: true };
+        self.read_all(&kind, |stem, sealed| self.open(stem, sealed))
     }
 
-    /// All that is in files with this ending, as `open` finds it. What a crash has left is taken away, and what is
-    /// damaged or foreign put aside.
+    /// All that is in files of this kind, as `open` finds it. What is damaged or foreign is put aside.
     pub(super) fn read_all<T>(
         &self,
-        ending: &str,
-        max_file: u64,
+        kind: &Kind,
         open: impl Fn(&str, Vec<u8>) -> Option<T>,
     ) -> Result<Vec<T>, String> {
         let (names, all) =
             self.disk.names(MAX_FILES).map_err(|error| format!("it cannot be read: {error}"))?;
-        let mut set_aside = names.iter().filter(|name| name.ends_with(CORRUPT)).count();
+        let is_aside =
+            |name: &&String| name.strip_suffix(CORRUPT).is_some_and(|name| name.ends_with(kind.ending));
+        let mut set_aside = names.iter().filter(is_aside).count();
         let (mut found, mut bytes, mut unread) = (Vec::new(), 0, None);
         for name in &names {
-            let Some(stem) = name.strip_suffix(ending) else { continue };
+            let Some(stem) = name.strip_suffix(kind.ending) else { continue };
             if bytes > MAX_BYTES {
                 break;
             }
-            match self.disk.read(name, max_file) {
+            match self.disk.read(name, kind.max_file) {
                 Ok(sealed) => {
                     bytes += sealed.len();
                     match open(stem, sealed) {
                         Some(contents) => found.push(contents),
-                        None => self.set_aside(name, "it is damaged, or not of this store", &mut set_aside),
+                        None => {
+                            self.set_aside(kind, name, "it is damaged, or not of this store", &mut set_aside);
+                        }
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) if is_foreign(&error) => self.set_aside(name, &error.to_string(), &mut set_aside),
+                Err(error) if is_foreign(&error) => {
+                    self.set_aside(kind, name, &error.to_string(), &mut set_aside);
+                }
                 Err(error) => unread = Some(format!("{name} cannot be read: {error}")),
             }
         }
         if !all || bytes > MAX_BYTES {
             warn!("the store is far larger than any of ours: not all of it was looked at");
         }
-        // One that cannot be read now costs one fetch.
-        if let Some(unread) = unread {
-            warn!("{unread}");
+        match unread {
+            Some(unread) if !kind.is_spare => return Err(unread),
+            Some(unread) => warn!("{unread}"),
+            None => {}
         }
         Ok(found)
     }
@@ -125,9 +141,9 @@ impl<D: Disk> Files<D> {
         (self.sealer.key_name(&kept.record.key) == stem).then_some(kept)
     }
 
-    fn set_aside(&self, name: &str, why: &str, so_far: &mut usize) {
+    fn set_aside(&self, kind: &Kind, name: &str, why: &str, so_far: &mut usize) {
         let corrupt = format!("{name}{CORRUPT}");
-        let is_put_aside = *so_far < MAX_CORRUPT;
+        let is_put_aside = *so_far < MAX_CORRUPT || !kind.is_spare;
         *so_far += 1;
         let done = if is_put_aside { self.disk.rename(name, &corrupt) } else { self.disk.remove(name) };
         match done {

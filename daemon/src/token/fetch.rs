@@ -184,6 +184,7 @@ impl Engine {
         };
         let jitter = self.shared.ports.jitter.unit();
         let authorization = Zeroizing::new(format!("Bearer {}", issued.access_token.expose_secret()));
+        self.note_issued(&issued.access_token);
         Token {
             id: self.shared.namer.token(&issued.access_token),
             authorization: authorization.as_str().into(),

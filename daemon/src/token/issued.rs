@@ -1,31 +1,80 @@
 //! What credential helpers ask of the engine: whose a place is, and what has become of a token that they were given.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use url::Url;
 
-use super::{error::TokenError, select::find_owner, service::Engine};
+use super::{error::TokenError, name::SecretTag, select::find_owner, service::Engine};
 use crate::domain::{profile::Profile, secret::SecretString};
 
-impl Engine {
-    /// The profile that owns one of these URLs, and that URL; with a `name`: that profile, if it covers one of them.
-    pub fn owner(&self, name: &str, urls: &[Url]) -> Result<Option<(Arc<Profile>, Url)>, TokenError> {
-        let owner = find_owner(&self.directory(), name, urls)?;
-        Ok(owner.map(|(slot, url)| (Arc::clone(&slot.profile), url)))
+/// Of as many tokens it is remembered that they were issued here: those of weeks, and a few kilobytes.
+const MAX_REMEMBERED: usize = 4096;
+
+/// The tokens that were issued last, those that have been forgotten or replaced since included. By tags, which stand for
+/// them and tell nothing.
+#[derive(Debug, Default)]
+pub struct Recent {
+    tags: Mutex<VecDeque<SecretTag>>,
+}
+
+impl Recent {
+    /// This was issued.
+    pub fn note(&self, tag: SecretTag) {
+        let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
+        if tags.back() == Some(&tag) || tags.contains(&tag) {
+            return;
+        }
+        if tags.len() == MAX_REMEMBERED {
+            tags.pop_front();
+        }
+        tags.push_back(tag);
     }
 
-    /// Whether this is a token that some profile answers with, or did until just now.
+    fn has(&self, tag: SecretTag) -> bool {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner).contains(&tag)
+    }
+}
+
+/// Whose a place is.
+#[derive(Debug)]
+pub enum Ownership {
+    /// This profile's, which answers there; and where its token goes.
+    Owned(Arc<Profile>, Url),
+    /// This profile's, and another one was asked for.
+    OfAnother(Arc<Profile>),
+    /// Nobody's.
+    Unowned,
+}
+
+impl Engine {
+    /// Whose one of these URLs is; with a `name`, no other profile answers than that one.
+    pub fn ownership(&self, name: &str, urls: &[Url]) -> Result<Ownership, TokenError> {
+        let directory = self.directory();
+        if let Some((slot, url)) = find_owner(&directory, name, urls)? {
+            return Ok(Ownership::Owned(Arc::clone(&slot.profile), url));
+        }
+        let other = if name.is_empty() { None } else { find_owner(&directory, "", urls)? };
+        Ok(other.map_or(Ownership::Unowned, |(slot, _)| Ownership::OfAnother(Arc::clone(&slot.profile))))
+    }
+
+    /// Whether this is a token that was issued here, not too long ago.
     pub fn has_issued(&self, secret: &SecretString) -> bool {
-        let id = self.shared.namer.token(secret);
-        self.directory().iter().any(|slot| slot.entries().iter().any(|entry| entry.holds(&id.0)))
+        self.shared.issued.has(self.shared.namer.tag(secret))
+    }
+
+    /// Notes that this was issued here.
+    pub(super) fn note_issued(&self, secret: &SecretString) {
+        self.shared.issued.note(self.shared.namer.tag(secret));
     }
 
     /// An API has refused this token of the profile: it is dropped, and none that is newer. Whether it was there.
     pub fn reject(&self, profile: &str, secret: &SecretString) -> bool {
-        let directory = self.directory();
+        let (directory, now) = (self.directory(), self.now());
         let Some(slot) = directory.get(profile) else { return false };
-        let (id, now) = (self.shared.namer.token(secret), self.now());
-        let rejected: Vec<_> = slot.entries().iter().map(|entry| entry.reject(now, &id.0)).collect();
+        let rejected: Vec<_> = slot.entries().iter().map(|entry| entry.reject(now, secret)).collect();
         rejected.contains(&true)
     }
 }

@@ -105,6 +105,7 @@ impl Engine {
         let sent_ago = restore::sent_ago(&record, this_boot, now);
         let token = record.token.and_then(|token| {
             let lifetime = restore::lifetime(&token, record.written, this_boot, now)?;
+            self.note_issued(&token.access_token);
             Some(restore::token(token, lifetime))
         });
         let restored = entry.restore(token, &sent_ago, record.window, now);

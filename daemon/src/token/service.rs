@@ -13,6 +13,7 @@ use super::{
     entry::{Cause, Decision, Entry, Refusal},
     error::TokenError,
     flight::Outcome,
+    issued::Recent,
     name::{Namer, SecretTag},
     ports::{Archive, Clock, IssueError, IssueErrorKind, Issuer, Jitter, SecretError, Secrets},
     queue::Queues,
@@ -113,6 +114,7 @@ pub(super) struct Shared {
     pub(super) circuits: Circuits,
     pub(super) unkept: Arc<Unkept>,
     pub(super) revocations: Revocations,
+    pub(super) issued: Recent,
     directory: ArcSwap<Directory>,
 }
 
@@ -128,6 +130,7 @@ impl Engine {
                 agenda: Agenda::default(),
                 circuits: Circuits::default(),
                 revocations: Revocations::default(),
+                issued: Recent::default(),
                 directory: ArcSwap::from_pointee(Directory::new(Arc::clone(&unkept))),
                 unkept,
             }),
@@ -241,6 +244,10 @@ impl Engine {
                 profile: profile.name.clone(),
                 error: SecretError(format!("what {} holds {error}", grant.api_token)),
             })?;
+        self.note_issued(&token.access_token);
+        if let Some(credential) = token.credential() {
+            self.note_issued(&credential);
+        }
         if token.is(&request.rejected_token_id) {
             return Err(TokenError::TokenRejected {
                 profile: profile.name.clone(),

@@ -74,6 +74,11 @@ fn daemon(answer: &StatusResponse, now: i64) -> String {
         }
         line.push('\n');
     }
+    let store = answer.credentials.as_ref().and_then(|held| held.store.as_ref());
+    if let Some(store) = store.filter(|store| !store.degraded.is_empty()) {
+        line.push_str("\nDEGRADED: credentials that helpers store on disk are not to be had.\n");
+        indent(&mut line, &store.degraded);
+    }
     line
 }
 

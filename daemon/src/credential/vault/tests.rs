@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
 
 use super::*;
 use crate::{
@@ -55,10 +56,18 @@ impl Clock for FakeClock {
     }
 }
 
-#[derive(Default)]
 struct FakeSafe {
     contents: Mutex<BTreeMap<CredentialKey, Arc<Credential>>>,
     fails: AtomicBool,
+    /// What is written is written as permits come.
+    gate: Arc<Semaphore>,
+}
+
+impl Default for FakeSafe {
+    fn default() -> Self {
+        let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        Self { contents: Mutex::default(), fails: AtomicBool::default(), gate }
+    }
 }
 
 impl FakeSafe {
@@ -79,13 +88,17 @@ impl Safe for FakeSafe {
     }
 
     fn put(&self, (key, credential): Stored) -> BoxFuture<'_, Result<(), String>> {
-        let put = self.checked().map(|mut all| drop(all.insert(key, credential)));
-        future::ready(put).boxed()
+        Box::pin(async move {
+            let _permit = self.gate.acquire().await;
+            self.checked().map(|mut all| drop(all.insert(key, credential)))
+        })
     }
 
     fn remove(&self, keys: Vec<CredentialKey>) -> BoxFuture<'_, Result<(), String>> {
-        let removed = self.checked().map(|mut all| keys.iter().for_each(|key| drop(all.remove(key))));
-        future::ready(removed).boxed()
+        Box::pin(async move {
+            let _permit = self.gate.acquire().await;
+            self.checked().map(|mut all| keys.iter().for_each(|key| drop(all.remove(key))))
+        })
     }
 
     fn state(&self) -> ArchiveState {
@@ -120,6 +133,8 @@ impl World {
     ) -> Result<(), VaultError> {
         let key = CredentialKey { collection: "git".into(), site: site(path), username: username.into() };
         let credential = Credential {
+            username: username.into(),
+            stored_at: self.clock.now().wall,
             secret: Secret::Password(password.into()),
             expires_at: expires_in.map(|span| self.clock.now().wall + Duration::from_secs(span)),
             oauth_refresh_token: None,
@@ -139,15 +154,15 @@ impl World {
         safely: bool,
     ) -> Result<Option<(String, String)>, VaultError> {
         let found = self.vault.get(&query(path, username), safely).await?;
-        Ok(found.map(|(key, credential)| match &credential.secret {
-            Secret::Password(password) => (key.username, password.expose_secret().to_owned()),
+        Ok(found.map(|credential| match &credential.secret {
+            Secret::Password(password) => (credential.username.clone(), password.expose_secret().to_owned()),
             Secret::Header { .. } => panic!("no password"),
         }))
     }
 
     async fn erase(&self, username: Option<&str>, secret: Option<&str>) -> Result<usize, VaultError> {
         let secret = secret.map(SecretString::from);
-        self.vault.erase(&query(None, username), secret.as_ref(), false).await
+        self.vault.erase(query(None, username), secret, false).await
     }
 }
 
@@ -297,4 +312,55 @@ async fn there_is_an_end_to_how_many_are_kept() {
     let long = Keep::For(Duration::from_secs(u64::MAX));
     world.store((None, "long"), "p", long).await.unwrap();
     assert_eq!(world.vault.lasts(), MAX_TIMEOUT);
+}
+
+/// Begins, and is given up by who asked for it.
+async fn give_up<T>(work: impl Future<Output = T>) {
+    let mut work = Box::pin(work);
+    for _ in 0..10 {
+        assert!((&mut work).now_or_never().is_none(), "it is not to come to its end");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_begun_comes_to_its_end_although_nobody_waits_for_it() {
+    let mut world = World::new();
+    let gate = Arc::clone(&world.safe.gate);
+    world.vault.load().await.unwrap();
+    let hold = || gate.forget_permits(Semaphore::MAX_PERMITS);
+    // Somebody stores, and hangs up; what is erased afterwards does not come back.
+    hold();
+    give_up(world.store((None, "alice"), "1", Keep::OnDisk)).await;
+    gate.add_permits(Semaphore::MAX_PERMITS);
+    world.store((None, "bob"), "2", Keep::OnDisk).await.unwrap();
+    assert_eq!(world.erase(Some("alice"), None).await, Ok(1));
+    world.restart();
+    assert_eq!(world.get_safely(None, Some("alice"), true).await, Ok(None));
+    // Somebody erases, and hangs up; what is stored afterwards stays.
+    hold();
+    give_up(world.erase(Some("bob"), None)).await;
+    gate.add_permits(Semaphore::MAX_PERMITS);
+    world.store((None, "bob"), "3", Keep::OnDisk).await.unwrap();
+    world.restart();
+    assert_eq!(world.get_safely(None, Some("bob"), true).await, Ok(Some(pair("bob", "3"))));
+}
+
+#[tokio::test]
+async fn the_order_survives_a_restart_and_trouble_is_told_until_it_is_over() {
+    let mut world = World::new();
+    for name in ["zed", "amy", "mia"] {
+        world.store((None, name), name, Keep::OnDisk).await.unwrap();
+        world.clock.pass(1);
+    }
+    world.restart();
+    assert_eq!(world.get_safely(None, None, true).await, Ok(Some(pair("mia", "mia"))));
+    assert_eq!(world.vault.safe_state().unwrap().trouble, None);
+    world.safe.fails.store(true, Ordering::SeqCst);
+    world.restart();
+    assert!(world.get_safely(None, None, true).await.is_err());
+    assert_eq!(world.vault.safe_state().unwrap().trouble.as_deref(), Some("the disk is broken"));
+    world.safe.fails.store(false, Ordering::SeqCst);
+    world.vault.load().await.unwrap();
+    assert_eq!(world.vault.safe_state().unwrap().trouble, None);
 }

@@ -12,9 +12,10 @@ use super::{count, store, timestamp};
 use crate::{
     credential::vault::{Counts, Listed, Vault},
     domain::{
-        credential::{Credential, Secret, Stored},
+        credential::{Credential, Secret},
         place::{self, Place},
         secret::{ExposeSecret as _, SecretString},
+        time::Moment,
         url::UrlError,
     },
 };
@@ -51,8 +52,8 @@ pub fn server(name: String) -> CredentialPlace {
     CredentialPlace { form: Some(Form::Server(name)) }
 }
 
-/// What is to be stored, and its user.
-pub fn stored(given: v1::Credential) -> Result<(String, Credential), Status> {
+/// What is to be stored, as of `now`.
+pub fn stored(given: v1::Credential, now: Moment) -> Result<Credential, Status> {
     let v1::Credential { username, password, authtype, credential, expires_at, oauth_refresh_token } = given;
     let (password, credential) = (SecretString::from(password), SecretString::from(credential));
     let refresh = SecretString::from(oauth_refresh_token);
@@ -73,14 +74,14 @@ pub fn stored(given: v1::Credential) -> Result<(String, Credential), Status> {
     };
     let expires_at = expires_at.map(|at| Duration::from_secs(u64::try_from(at.seconds).unwrap_or_default()));
     let oauth_refresh_token = Some(refresh).filter(|token| len(token) > 0);
-    Ok((username, Credential { secret, expires_at, oauth_refresh_token }))
+    Ok(Credential { username, secret, expires_at, oauth_refresh_token, stored_at: now.wall })
 }
 
 /// What was stored.
-pub fn credential((key, stored): &Stored) -> v1::Credential {
+pub fn credential(stored: &Credential) -> v1::Credential {
     let text = |secret: &SecretString| secret.expose_secret().to_owned();
     let mut credential = v1::Credential {
-        username: key.username.clone(),
+        username: stored.username.clone(),
         expires_at: stored.expires_at.map(timestamp),
         oauth_refresh_token: stored.oauth_refresh_token.as_ref().map(text).unwrap_or_default(),
         ..v1::Credential::default()
@@ -98,21 +99,20 @@ pub fn credential((key, stored): &Stored) -> v1::Credential {
 /// How many there are, and where.
 pub fn counts(vault: &Vault) -> v1::CredentialsStatus {
     let Counts { fleeting, lasting } = vault.counts();
-    let safe = vault.safe().ok().filter(|_| lasting > 0);
     v1::CredentialsStatus {
         in_memory: count(fleeting),
         on_disk: count(lasting),
-        store: safe.map(|safe| store(safe.state(), 0)),
+        store: vault.safe_state().map(|state| store(state, 0)),
     }
 }
 
 /// One of a list.
 pub fn listed(listed: Listed) -> ListedCredential {
-    let Listed { key, lasts, until } = listed;
-    let name = key.site.path.map(|path| format!("{}/{path}", key.site.host)).unwrap_or(key.site.host);
+    let Listed { site, username, lasts, until } = listed;
+    let name = site.path.map(|path| format!("{}/{path}", site.host)).unwrap_or(site.host);
     ListedCredential {
         place: Some(server(name)),
-        username: key.username,
+        username,
         profile: String::new(),
         persistent: lasts,
         until: until.map(|until| timestamp(until.wall)),

@@ -20,8 +20,13 @@ fn key(username: &str) -> CredentialKey {
 }
 
 fn stored(username: &str, password: &str) -> Stored {
-    let credential =
-        Credential { secret: Secret::Password(password.into()), expires_at: None, oauth_refresh_token: None };
+    let credential = Credential {
+        username: username.into(),
+        secret: Secret::Password(password.into()),
+        expires_at: None,
+        oauth_refresh_token: None,
+        stored_at: std::time::Duration::ZERO,
+    };
     (key(username), Arc::new(credential))
 }
 
@@ -104,4 +109,21 @@ async fn a_store_that_was_removed_is_made_again() {
     store.put(stored("alice", "2")).await.unwrap();
     drop(store);
     assert_eq!(all(&home.store()).await.unwrap(), pairs(&[("alice", "2")]));
+}
+
+#[tokio::test]
+async fn a_credential_is_never_removed_for_want_of_room_and_one_that_cannot_be_read_is_an_error() {
+    let home = Home::new();
+    home.store().put(stored("alice", "1")).await.unwrap();
+    let at = |name: &str| home.at("state/store").join(name);
+    for number in 0..150 {
+        fs::write(at(&format!("{number}.credential.corrupt")), "x").unwrap();
+        fs::write(at(&format!("{number}.token.corrupt")), "x").unwrap();
+    }
+    let name = home.names().into_iter().find(|name| name.ends_with(".credential")).unwrap();
+    fs::set_permissions(at(&name), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(all(&home.store()).await.unwrap(), pairs(&[]));
+    fs::rename(at(&format!("{name}.corrupt")), at(&name)).unwrap();
+    fs::set_permissions(at(&name), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(all(&home.store()).await.unwrap(), pairs(&[("alice", "1")]));
 }

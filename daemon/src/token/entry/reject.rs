@@ -1,21 +1,26 @@
-//! Tokens by their names: whether a key holds one, and that an API has refused it.
+//! Tokens that come back as credentials: which one it is, and that an API has refused it.
 
 use super::Entry;
-use crate::domain::time::Moment;
+use crate::domain::{
+    secret::{ExposeSecret as _, SecretString},
+    time::Moment,
+};
 
 impl Entry {
-    /// Drops the token that the API rejected, if it is the one that `id` names; not if no other may be fetched now.
-    pub fn reject(&self, now: Moment, id: &str) -> bool {
-        let dropped = self.lock().reject(now, id).is_ok_and(|dropped| dropped);
+    /// Drops the token that the API rejected, if this is it; not if no other may be fetched now.
+    pub fn reject(&self, now: Moment, secret: &SecretString) -> bool {
+        let dropped = {
+            let mut state = self.lock();
+            // Not by a name of it: one that was kept over a restart has that of the daemon before.
+            let is_it = |token: &&std::sync::Arc<crate::domain::token::Token>| {
+                token.access_token.expose_secret() == secret.expose_secret()
+            };
+            let id = state.token.as_ref().filter(is_it).map(|token| token.id.0.clone());
+            id.is_some_and(|id| state.reject(now, &id).is_ok_and(|dropped| dropped))
+        };
         if dropped {
             self.changed();
         }
         dropped
-    }
-
-    /// Whether this is its token, or the one before.
-    pub fn holds(&self, id: &str) -> bool {
-        let state = self.lock();
-        state.token.iter().chain(&state.rejected).any(|token| token.is(id))
     }
 }
