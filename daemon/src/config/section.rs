@@ -78,7 +78,7 @@ impl Document {
     /// Notes a problem at a place in the text.
     fn note(&self, kind: Kind, span: Option<Range<usize>>, key: String, message: impl Into<String>) {
         let line = span.map(|span| self.line(&span));
-        let problem = (kind, Problem { line, key, message: message.into() });
+        let problem = (kind, Problem { line, key: visible(key), message: visible(message.into()) });
         // A preset's variable may be asked for more than once.
         if !self.is_full() && !self.found.borrow().contains(&problem) {
             self.found.borrow_mut().push(problem);
@@ -111,6 +111,16 @@ impl Document {
         problems.sort_by_key(|problem| problem.line);
         problems
     }
+}
+
+/// What is quoted from the file can be anything, and a terminal shows it.
+fn visible(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let shown =
+        |letter: char| if letter.is_control() { letter.escape_default().to_string() } else { letter.into() };
+    text.chars().map(shown).collect()
 }
 
 /// A table of the document. What a profile does not say, its preset does.

@@ -356,3 +356,14 @@ fn what_is_there_twice_is_told_once() {
     let again = problems(&format!("{profile}client_id = \"other\"\n"));
     assert!(again.contains("line 6: is a key that this table has already, above"), "{again}");
 }
+
+#[test]
+fn what_is_quoted_from_the_file_steers_no_terminal() {
+    for (text, told) in [
+        ("\"\\u001b]0;x\\u0007\" = 1", "line 1: \\u{1b}]0;x\\u{7}: is not a key here"),
+        ("default_profile = \"a\\nline 9: b\"", "there is no [profile.a\\nline 9: b]"),
+    ] {
+        let problems = problems(text);
+        assert!(problems.contains(told) && !problems.contains(char::is_control), "{problems:?}");
+    }
+}
