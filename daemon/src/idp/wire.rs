@@ -26,6 +26,8 @@ use crate::{
 
 /// The longest `error_description` that is passed on, in characters.
 const MAX_DESCRIPTION: usize = 200;
+/// The longest Content-Type that is passed on, in characters.
+const MAX_CONTENT_TYPE: usize = 60;
 /// The longest `error` that is taken for one.
 const MAX_ERROR: usize = 100;
 
@@ -139,7 +141,8 @@ pub fn read(answer: &Answer, server: &str, sent: Sent<'_>) -> Result<Issued, Iss
 
 fn invalid(answer: &Answer, server: &str, sent: Sent<'_>, what: &str) -> IssueError {
     let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = clean(content_type.filter(|text| !sent.is_in(text)).unwrap_or("no Content-Type"), 60);
+    let content_type = content_type.and_then(|text| quotable(text, MAX_CONTENT_TYPE, sent));
+    let content_type = content_type.as_deref().unwrap_or("no Content-Type");
     let message = format!(
         "the IdP {} answered {} with something that is no token response: {what} ({content_type})",
         server,
@@ -178,12 +181,10 @@ fn refused(answer: &Answer, server: &str, failure: &Failure<'_>, sent: Sent<'_>,
     }
     if let Some(description) = &failure.error_description {
         message.push_str(": ");
-        let cleaned = clean(description, usize::MAX);
-        if sent.is_in(description) || sent.is_in(&cleaned) {
-            message.push_str("[its description quotes the secret and is withheld]");
-        } else {
-            message.push_str(&clean(&cleaned, MAX_DESCRIPTION));
-        }
+        let description = quotable(description, MAX_DESCRIPTION, sent);
+        message.push_str(
+            description.as_deref().unwrap_or("[its description quotes the secret and is withheld]"),
+        );
     }
     if let Some(why) = slow_down {
         message.push_str("; usher takes that for a rate limit (");
@@ -232,6 +233,12 @@ fn hint(status: StatusCode, code: Option<&str>) -> Option<&'static str> {
         (None, 404 | 405) => Some("check token_url"),
         _ => None,
     }
+}
+
+/// What may be told of a server's `text`: cleaned and cut. None if it holds the secret, or would once it is cleaned.
+fn quotable(text: &str, max: usize, sent: Sent<'_>) -> Option<String> {
+    let cleaned = clean(text, usize::MAX);
+    (!sent.is_in(text) && !sent.is_in(&cleaned)).then(|| clean(&cleaned, max))
 }
 
 /// Without what steers a terminal or turns text around, and cut.

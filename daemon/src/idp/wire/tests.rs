@@ -10,7 +10,11 @@ use crate::domain::secret::ExposeSecret as _;
 const SECRET: &str = "CANARY-secret";
 
 fn answer(status: u16, body: &[u8]) -> Result<Issued, IssueError> {
-    let headers = HeaderMap::from_iter([(CONTENT_TYPE, "application/json".parse().unwrap())]);
+    answer_of_type("application/json", status, body)
+}
+
+fn answer_of_type(content_type: &str, status: u16, body: &[u8]) -> Result<Issued, IssueError> {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
     let status = StatusCode::from_u16(status).unwrap();
     let answer = Answer { status, headers, body: body.to_vec().into() };
     read(&answer, "idp.example", Sent { client_id: "id", secret: &SECRET.into(), token: None })
@@ -297,6 +301,16 @@ fn what_quotes_the_secret_is_withheld() {
     let error = answer(401, body.as_bytes()).unwrap_err();
     assert_eq!((error.kind, error.oauth_error), (IssueErrorKind::Refused, None));
     assert!(!error.message.contains(SECRET) && error.message.contains("withheld"), "{}", error.message);
+}
+
+#[test]
+fn what_would_quote_the_secret_once_it_is_cleaned_is_withheld() {
+    let (begin, end) = SECRET.split_at(5);
+    let body = format!(r#"{{"error":"invalid_client","error_description":"{begin}\u200b{end}"}}"#);
+    let message = answer(401, body.as_bytes()).unwrap_err().message;
+    assert!(!message.contains(SECRET) && message.contains("withheld"), "{message}");
+    let message = answer_of_type(&format!("{begin}\t{end}"), 200, b"x").unwrap_err().message;
+    assert!(!message.contains(SECRET) && message.contains("no Content-Type"), "{message}");
 }
 
 #[test]
