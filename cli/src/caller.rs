@@ -13,6 +13,9 @@ use crate::error::Error;
 /// What a program asks is hardly ever longer, in bytes.
 const USUAL: usize = 16 * 1024;
 
+/// How much of it is read at once, in bytes: as much as stdin's own buffer, which then keeps nothing of it.
+const PIECE: usize = 8 * 1024;
+
 /// The process that called, as a command sees it.
 pub struct Caller<'a> {
     input: Option<&'a mut dyn Read>,
@@ -123,11 +126,31 @@ impl<'a> Caller<'a> {
     /// What is asked, up to its end: at most one byte more than `limit`, so that who reads it sees that it is too
     /// long. It may hold secrets.
     pub(crate) fn input(&mut self, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.input_until(limit, |_, _| false)
+    }
+
+    /// The same, but no further than to where `is_complete`, which is told where the last piece begins, says that all
+    /// is there: who asks may wait for the answer with the stream open.
+    pub(crate) fn input_until(
+        &mut self,
+        limit: usize,
+        is_complete: impl Fn(&[u8], usize) -> bool,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         // As long as it usually gets: a buffer that grows leaves secrets behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL.min(limit + 1)));
-        if let Some(input) = self.input.take() {
-            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-            input.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::Unread)?;
+        let mut piece = Zeroizing::new([0; PIECE]);
+        let Some(input) = self.input.take() else { return Ok(bytes) };
+        while bytes.len() <= limit {
+            let room = PIECE.min(limit + 1 - bytes.len());
+            let count = match input.read(&mut piece[..room]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                outcome => outcome.map_err(Error::Unread)?,
+            };
+            let from = bytes.len();
+            bytes.extend_from_slice(&piece[..count]);
+            if count == 0 || is_complete(&bytes, from) {
+                break;
+            }
         }
         Ok(bytes)
     }

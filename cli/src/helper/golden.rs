@@ -6,6 +6,7 @@
 //! - `% ` a variable of its environment
 //! - `< ` a line of its stdin; `<<` the same without a line end. `\r`, `\n`, `\0`, `\xNN` are such bytes and
 //!   `{c*N}` is N times c
+//! - `<...` stdin stays open behind that, and comes byte by byte: who reads on would wait
 //! - `? ` what usherd is asked, as [`usherd`] writes it; without such a line it is not asked
 //! - `= ` what usherd replies, as [`usherd`] reads it
 //! - `> ` a line of stdout, where VERSION is our own; without one there is nothing there
@@ -15,6 +16,7 @@
 use std::{
     ffi::OsString,
     fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -33,6 +35,7 @@ struct Call {
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
     input: Vec<u8>,
+    stays_open: bool,
     asked: Vec<String>,
     replies: Vec<String>,
     out: String,
@@ -76,6 +79,7 @@ fn read(text: &str) -> Vec<Call> {
                 now.input.extend(unescape(rest));
                 now.input.extend((who == "<").then_some(b'\n'));
             }
+            "<..." => now.stays_open = true,
             "?" => now.asked.push(rest.to_owned()),
             "=" => now.replies.push(rest.to_owned()),
             ">" => now.out.extend([&rest.replace("VERSION", VERSION), "\n"]),
@@ -125,6 +129,19 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// A stream that nobody ends. To wait for more would be to wait for ever: that fails instead.
+struct Open<'a>(&'a [u8]);
+
+impl Read for Open<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ended = || io::Error::other("read on, where nothing comes any more");
+        let (byte, rest) = self.0.split_first().ok_or_else(ended)?;
+        self.0 = rest;
+        buffer[0] = *byte;
+        Ok(1)
+    }
+}
+
 /// What usherd was asked, and what it still has to reply.
 #[derive(Default)]
 struct Script {
@@ -155,9 +172,10 @@ fn play(call: Call, named: &str) {
     let mut env = call.env;
     env.push(("USHER_SOCKET".into(), fake.socket().into()));
     let find = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let (mut input, mut out, mut err) = (&call.input[..], Vec::new(), Vec::new());
-    let code =
-        crate::run(call.args.clone(), &mut Caller::new(&mut out, &mut err, &find).with_input(&mut input));
+    let (mut ended, mut open) = (&call.input[..], Open(&call.input));
+    let input: &mut dyn Read = if call.stays_open { &mut open } else { &mut ended };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = crate::run(call.args.clone(), &mut Caller::new(&mut out, &mut err, &find).with_input(input));
     let (out, err) = (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap());
     let script = script.lock().unwrap();
     let what = format!("{named}: {:?}", call.args);
@@ -220,6 +238,7 @@ fn the_runner_notices_what_is_not_as_written() {
         "$ git-credential-usher other\n= nothing\nexit 0",
         "$ git-credential-usher other\nexit 1",
         "$ git-credential-usher get\n<< CANARY\nexit 1",
+        "$ git-credential-usher store\n< protocol=https\n< host=a.example\n<...\nexit 0",
         "$ git-credential-usher other\n! said\nexit 0",
     ];
     for text in wrong {

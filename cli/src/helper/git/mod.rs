@@ -181,7 +181,7 @@ fn erase(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
 }
 
 fn read(caller: &mut Caller<'_>) -> Result<Request, Error> {
-    let input = caller.input(parse::MAX_INPUT)?;
+    let input = caller.input_until(parse::MAX_INPUT, parse::is_complete)?;
     parse(&input).map_err(|malformed| {
         Error::Input(format!("what git says cannot be used, and nobody was asked: {malformed}"))
     })

@@ -70,9 +70,15 @@ pub enum Malformed {
     Url(usize),
 }
 
+/// Whether the blank line has come that ends a request. Before `from` it had not.
+pub(super) fn is_complete(input: &[u8], from: usize) -> bool {
+    let joint = from.saturating_sub(1);
+    input.first() == Some(&b'\n') || input[joint..].windows(2).any(|pair| pair == b"\n\n")
+}
+
 /// Reads what git says, up to a blank line or its end.
 pub fn parse(input: &[u8]) -> Result<Request, Malformed> {
-    if input.len() > MAX_INPUT {
+    if input.len() > MAX_INPUT && !is_complete(&input[..MAX_INPUT], 0) {
         return Err(Malformed::TooLong);
     }
     let mut request = Request::default();
