@@ -241,6 +241,10 @@ fn store(options: &Options, caller: &mut Caller<'_>) -> Result<(), Trouble> {
             "not stored: the profile {} owns this registry, and answers for it",
             answer.profile
         ))),
+        StoreOutcome::Issued if answer.profile.is_empty() => Err(Trouble::Said(format!(
+            "not stored: usherd has issued this token, and no profile's urls have {server}: add it to those of the \
+             profile that is to answer there"
+        ))),
         StoreOutcome::Stored | StoreOutcome::Issued => Ok(()),
         StoreOutcome::Unspecified => {
             Err(Error::Answer("usherd did not say whether it is stored".to_owned()).into())
