@@ -98,7 +98,7 @@ pub(super) fn run(args: &[OsString], caller: &mut Caller<'_>) -> Result<u8, Erro
 }
 
 fn get(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
-    let request = read(caller)?;
+    let Some(request) = read(caller)? else { return Ok(()) };
     let round = Round::of(&request);
     let message = GetCredentialRequest {
         collection: COLLECTION.to_owned(),
@@ -117,7 +117,7 @@ fn get(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
     let answer = match answer {
         Ok(answer) => answer.answer,
         Err(error) => {
-            if belongs_to_a_profile(&error) {
+            if belongs_to_a_profile(&error, options) {
                 // Else git would ask the next helper, and then a person, for what is the profile's.
                 caller.answer("quit=1\n")?;
             }
@@ -133,15 +133,19 @@ fn get(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
     caller.pass(&lines).map_err(Error::Output)
 }
 
-/// Whether usherd has found the place's owner, and it is the owner that cannot answer.
-fn belongs_to_a_profile(error: &Error) -> bool {
+/// Whether usherd has found the place's owner, or the command line names it, and it is the owner that cannot answer.
+fn belongs_to_a_profile(error: &Error, options: &Options) -> bool {
     let Error::Refused(failure) = error else { return false };
-    failure.facts.contains_key("profile")
-        && !matches!(failure.reason, ErrorReason::RequestInvalid | ErrorReason::UrlNotAllowed)
+    match failure.reason {
+        ErrorReason::RequestInvalid | ErrorReason::UrlNotAllowed => false,
+        ErrorReason::ProfileAmbiguous => true,
+        ErrorReason::ProfileUnknown => options.profile.is_some(),
+        _ => failure.facts.contains_key("profile"),
+    }
 }
 
 fn store(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
-    let request = read(caller)?;
+    let Some(request) = read(caller)? else { return Ok(()) };
     let has_secret = request.password.is_some() || request.credential.is_some();
     // git has everything stored that worked: also what we have answered, and what is not worth it.
     if request.ephemeral || request.state.is_some() || !has_secret {
@@ -168,7 +172,7 @@ fn store(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
 }
 
 fn erase(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
-    let request = read(caller)?;
+    let Some(request) = read(caller)? else { return Ok(()) };
     let message = EraseCredentialRequest {
         collection: COLLECTION.to_owned(),
         place: Some(place(&request)),
@@ -180,11 +184,13 @@ fn erase(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
     with_started_daemon(caller, DEADLINE, async |daemon| daemon.erase(message).await).map(drop)
 }
 
-fn read(caller: &mut Caller<'_>) -> Result<Request, Error> {
+/// What git asks; none where no helper of ours has a part in it.
+fn read(caller: &mut Caller<'_>) -> Result<Option<Request>, Error> {
     let input = caller.input_until(parse::MAX_INPUT, parse::is_complete)?;
-    parse(&input).map_err(|malformed| {
+    let request = parse(&input).map_err(|malformed| {
         Error::Input(format!("what git says cannot be used, and nobody was asked: {malformed}"))
-    })
+    })?;
+    Ok(Some(request).filter(|request| !request.is_foreign()))
 }
 
 fn place(request: &Request) -> CredentialPlace {

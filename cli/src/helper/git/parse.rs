@@ -68,6 +68,12 @@ pub enum Malformed {
     /// git takes it apart before it asks a helper.
     #[error("line {0} is a url=, which no helper is given: protocol= and host= say where")]
     Url(usize),
+    /// No protocol.
+    #[error("git named no protocol: `protocol=` is missing or empty")]
+    NoProtocol,
+    /// Nobody to give anything to.
+    #[error("git named no host: `host=` is missing or empty")]
+    NoHost,
 }
 
 /// Whether the blank line has come that ends a request. Before `from` it had not.
@@ -111,6 +117,13 @@ pub fn parse(input: &[u8]) -> Result<Request, Malformed> {
     }
     request.protocol = protocol.unwrap_or_default();
     request.host = host.unwrap_or_default();
+    if request.protocol.is_empty() {
+        return Err(Malformed::NoProtocol);
+    }
+    // The place of a certificate's key is a path alone.
+    if request.host.is_empty() && !request.is_foreign() {
+        return Err(Malformed::NoHost);
+    }
     Ok(request)
 }
 
@@ -178,6 +191,14 @@ impl Request {
         } else if let Some(state) = State::read(value) {
             self.state = Some(state);
         }
+    }
+
+    /// Whether it is of a place that is not reached by HTTP: a mail server (`smtp`), a key's file (`cert`). What is no
+    /// scheme's name (RFC 3986 section 3.1) is none of those.
+    pub fn is_foreign(&self) -> bool {
+        let is_scheme =
+            self.protocol.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        is_scheme && !["https", "http"].iter().any(|http| self.protocol.eq_ignore_ascii_case(http))
     }
 
     /// Whether the server takes `scheme`, as far as it has said what it takes.
