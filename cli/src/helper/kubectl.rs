@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use usher_proto::v1::{GetTokenRequest, GetTokenResponse};
 use zeroize::Zeroizing;
 
@@ -94,13 +94,15 @@ pub struct Cluster {
 
 /// What a kubeconfig can say of a cluster: its extension `client.authentication.k8s.io/exec`.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
 pub struct Config {
     /// The profile.
+    #[serde(default, deserialize_with = "or_default")]
     pub profile: String,
     /// The audience to ask for.
+    #[serde(default, deserialize_with = "or_default")]
     pub audience: String,
     /// The scopes to ask for.
+    #[serde(default, deserialize_with = "or_default")]
     pub scopes: Vec<String>,
 }
 
@@ -132,11 +134,11 @@ pub enum Malformed {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     api_version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     spec: Spec,
 }
 
@@ -147,9 +149,15 @@ struct Spec {
 
 #[derive(Deserialize)]
 struct ToldCluster {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     server: String,
-    config: Option<Config>,
+    #[serde(default, deserialize_with = "or_default")]
+    config: Config,
+}
+
+/// `null` says as much as nothing at all: so do Go's programs write it.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// What it takes.
@@ -210,7 +218,7 @@ fn cluster(told: ToldCluster) -> Result<Cluster, Malformed> {
     let is_http = |scheme: &str| ["https", "http"].iter().any(|http| scheme.eq_ignore_ascii_case(http));
     match told.server.split_once("://") {
         Some((scheme, rest)) if is_http(scheme) && !rest.is_empty() => {
-            Ok(Cluster { server: told.server, config: told.config.unwrap_or_default() })
+            Ok(Cluster { server: told.server, config: told.config })
         }
         _ => Err(Malformed::Server),
     }
