@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod answer;
+mod challenge;
 mod parse;
 mod state;
 

@@ -3,7 +3,7 @@
 
 use secrecy::SecretString;
 
-use super::state::State;
+use super::{challenge, state::State};
 
 /// The most that is read, in bytes.
 pub(super) const MAX_INPUT: usize = 1 << 20;
@@ -38,7 +38,7 @@ pub struct Request {
     pub takes_authtype: bool,
     /// git gives `state[]` back.
     pub takes_state: bool,
-    /// The schemes that the server asks for, each as it wrote it.
+    /// Each WWW-Authenticate header of the server, as it wrote it.
     pub wwwauth: Vec<String>,
     /// That we have answered before within the same command of git's, and what.
     pub state: Option<State>,
@@ -208,9 +208,8 @@ impl Request {
 
     /// Whether the server has asked for `scheme`.
     pub fn asks_for(&self, scheme: &str) -> bool {
-        // One header may hold several challenges; their parameters have an '=' and are no scheme's name.
-        let challenges = self.wwwauth.iter().flat_map(|header| header.split(','));
-        let mut names = challenges.filter_map(|challenge| challenge.split_whitespace().next());
+        // One header may hold several challenges.
+        let mut names = self.wwwauth.iter().flat_map(|header| challenge::schemes(header));
         names.any(|name| name.eq_ignore_ascii_case(scheme))
     }
 }
