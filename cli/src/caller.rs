@@ -24,6 +24,7 @@ pub struct Caller<'a> {
     env: &'a dyn Fn(&str) -> Option<OsString>,
     screen: &'a dyn Fn() -> Option<Screen>,
     keyboard: &'a dyn Fn(&str) -> Option<String>,
+    program: bool,
     json: bool,
 }
 
@@ -78,7 +79,16 @@ impl<'a> Caller<'a> {
         err: &'a mut dyn Write,
         env: &'a dyn Fn(&str) -> Option<OsString>,
     ) -> Self {
-        Self { input: None, out, err, env, screen: &|| None, keyboard: &|_| None, json: false }
+        Self {
+            input: None,
+            out,
+            err,
+            env,
+            screen: &|| None,
+            keyboard: &|_| None,
+            program: false,
+            json: false,
+        }
     }
 
     /// `input` holds what is asked, where it is a program that asks.
@@ -107,6 +117,16 @@ impl<'a> Caller<'a> {
     /// The terminal that shows what is answered, as it is now; none if the answer goes elsewhere.
     pub(crate) fn screen(&self) -> Option<Screen> {
         (self.screen)()
+    }
+
+    /// It is a program that asks, by a protocol of its own.
+    pub(crate) fn answer_program(&mut self) {
+        self.program = true;
+    }
+
+    /// What to do about an error, for who asks.
+    pub(crate) fn hint(&self, error: &Error) -> Option<String> {
+        if self.program { error.hint_to_program() } else { error.hint() }
     }
 
     /// Has warnings and errors written as JSON.

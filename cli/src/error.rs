@@ -144,6 +144,24 @@ impl Error {
         Self::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// The same for a program, which cannot say how long it waits: `--timeout` is no word of its protocol's, or has
+    /// another meaning there.
+    pub(crate) fn hint_to_program(&self) -> Option<String> {
+        let Some(goes_on) = self.lateness() else { return self.hint() };
+        Some(if goes_on { "ask again: usherd goes on fetching" } else { "ask again" }.to_owned())
+    }
+
+    /// Whether it has taken too long; and if so, whether usherd has said that it goes on.
+    fn lateness(&self) -> Option<bool> {
+        match self {
+            Self::Refused(failure) if failure.reason == ErrorReason::DeadlineExceeded => Some(true),
+            Self::Foreign { code: Code::DeadlineExceeded | Code::Cancelled, .. } | Self::Deadline(_) => {
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+
     /// What to do next, where that does not follow from the message.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -304,6 +322,22 @@ mod tests {
         let error = Error::from(Status::unimplemented("no such method"));
         assert!(error.to_string().contains("no such method"));
         assert!(error.hint().unwrap().contains("restart"));
+    }
+
+    #[test]
+    fn a_program_is_not_told_of_an_option_that_it_has_not() {
+        for error in [
+            refused(ErrorReason::DeadlineExceeded, None),
+            Error::Deadline(Duration::from_secs(30)),
+            Error::from(Status::deadline_exceeded("")),
+            Error::from(Status::cancelled("")),
+        ] {
+            assert!(error.hint().unwrap().contains("--timeout"), "{error:?}");
+            let hint = error.hint_to_program().unwrap();
+            assert!(hint.contains("ask again") && !hint.contains("--timeout"), "{hint}");
+        }
+        let error = refused(ErrorReason::IdpUnreachable, None);
+        assert_eq!(error.hint_to_program(), error.hint());
     }
 
     #[test]

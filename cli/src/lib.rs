@@ -53,7 +53,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>, caller: &mut Caller<'_>) ->
     let args: Vec<OsString> = args.into_iter().collect();
     // Helpers are called often, and by name: the whole tree of commands is not built for them.
     let outcome = match helper::called(&args) {
-        Some((helper, args)) => (helper.run)(args, caller),
+        Some((helper, args)) => {
+            caller.answer_program();
+            (helper.run)(args, caller)
+        }
         None => command_line(&args, caller),
     };
     match outcome.and_then(|code| caller.flush().map(|()| code)) {

@@ -36,15 +36,15 @@ pub(crate) fn failure(error: &Error, caller: &mut Caller<'_>) {
         Error::Output(cause) if hung_up(cause) => return,
         Error::Syntax(text) if !caller.json() => text.clone(),
         _ if caller.json() => json(error),
-        _ => human(error),
+        _ => human(error, caller.hint(error)),
     };
     caller.tell(&text);
 }
 
-fn human(error: &Error) -> String {
+fn human(error: &Error, hint: Option<String>) -> String {
     use std::fmt::Write as _;
     let mut text = format!("usher: {}\n", printable(error.to_string().trim_end()));
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint {
         let _ = writeln!(text, "  hint: {}", printable(&hint));
     }
     text
@@ -122,7 +122,11 @@ mod tests {
 
     #[test]
     fn people_read_two_lines() {
-        assert_eq!(human(&refused()), "usher: no answer\u{fffd} from the IdP\n  hint: try again in 28s\n");
+        let error = refused();
+        assert_eq!(
+            human(&error, error.hint()),
+            "usher: no answer\u{fffd} from the IdP\n  hint: try again in 28s\n"
+        );
     }
 
     #[test]

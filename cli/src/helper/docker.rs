@@ -139,7 +139,7 @@ impl fmt::Display for Trouble {
             Self::Said(text) => f.write_str(text),
             Self::Usher(error) => {
                 write!(f, "usher: {}", error.to_string().trim_end())?;
-                error.hint().map_or(Ok(()), |hint| write!(f, " (hint: {hint})"))
+                error.hint_to_program().map_or(Ok(()), |hint| write!(f, " (hint: {hint})"))
             }
         }
     }
