@@ -158,7 +158,7 @@ fn curl_is_given_the_url_that_was_checked() {
     // Not every program takes this for 127.0.0.1.
     let odd = typed.replace("127.0.0.1", "0x7f.1");
     let refused = scene.run(&[&odd]).expect_code(64).stderr;
-    assert!(refused.contains("an IP address that is not in its usual form"), "{refused}");
+    assert!(refused.contains("an IP address or a port that is not in its usual form"), "{refused}");
 }
 
 #[test]
