@@ -298,6 +298,7 @@ impl Vault {
             info!(credentials = loaded.len(), "stored credentials were read");
         }
         loaded.sort_by_key(|(_, credential)| credential.stored_at);
+        loaded.drain(..loaded.len().saturating_sub(MAX_LASTING));
         let now = self.clock.now();
         let entries = loaded.into_iter().map(|(key, credential)| {
             let until = credential.expires_at.map(|end| now + end.saturating_sub(now.wall));
@@ -305,7 +306,7 @@ impl Vault {
         });
         let mut state = self.lock();
         // What is in memory was stored later.
-        let later = std::mem::replace(&mut state.entries, entries.take(MAX_LASTING).collect());
+        let later = std::mem::replace(&mut state.entries, entries.collect());
         state.entries.extend(later);
         state.is_loaded = true;
         drop(state);
