@@ -108,6 +108,7 @@ preset        = "netfoundry-api-token"
 account_id    = "{account}"
 api_token     = {{ file = "{token}" }}
 base_url      = "{api}"
+by_name_only  = true
 "#,
         idp = idp.host(),
         client = idp.client_id(),

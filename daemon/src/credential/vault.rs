@@ -29,6 +29,9 @@ const MAX_LASTING: usize = 1000;
 /// What is kept in memory alone is kept for no longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// What has expired and cannot be removed from disk is tried again after this. It is not answered meanwhile.
+const RETRY: Duration = Duration::from_secs(60);
+
 /// Why a credential could not be kept, found or erased, for people: all of it is about the safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -189,20 +192,27 @@ impl Vault {
     /// Takes these out, of the safe as well.
     async fn take_out(
         self: &Arc<Self>,
-        is_out: impl Fn(&Entry) -> bool + Send + 'static,
+        is_out: impl Fn(&Entry) -> bool + Send + Sync + 'static,
     ) -> Result<usize, VaultError> {
-        let fleeting = self.lock().drain(|entry| !entry.lasts && is_out(entry)).len();
+        let fleeting = self.lock().drain(|entry| !entry.lasts && is_out(entry));
         if !self.lock().entries.iter().any(&is_out) {
             return Ok(fleeting);
         }
         let work = |vault: Arc<Self>| async move {
-            let keys = vault.lock().drain(|entry| entry.lasts && is_out(entry));
-            let count = keys.len();
-            vault.noted(vault.safe()?.remove(keys).await).map(|()| count).map_err(|VaultError(why)| {
-                VaultError(format!(
-                    "it is erased from memory, but not from the disk, and may come back: {why}"
-                ))
-            })
+            let is_out = |entry: &Entry| entry.lasts && is_out(entry);
+            let keys = vault
+                .lock()
+                .entries
+                .iter()
+                .filter(|entry| is_out(entry))
+                .map(|entry| entry.key.clone())
+                .collect();
+            // From the disk first: what is still there has to be found again by the next try.
+            let removed = vault.noted(vault.safe()?.remove(keys).await);
+            removed.map_err(|VaultError(why)| {
+                VaultError(format!("it cannot be erased, and is still there: {why}"))
+            })?;
+            Ok(vault.lock().drain(is_out))
         };
         Ok(fleeting + self.alone(work).await?)
     }
@@ -329,6 +339,7 @@ impl Vault {
                 Some(left) if left.is_zero() => {
                     if let Err(error) = self.take_out(move |entry| entry.is_over(now)).await {
                         warn!(%error, "a credential has expired");
+                        tokio::time::sleep(RETRY).await;
                     }
                 }
                 Some(left) => {
@@ -363,9 +374,9 @@ impl State {
         }
     }
 
-    /// Takes these out.
-    fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<CredentialKey> {
-        self.entries.extract_if(.., |entry| is_out(entry)).map(|entry| entry.key).collect()
+    /// Takes these out. How many there were.
+    fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> usize {
+        self.entries.extract_if(.., |entry| is_out(entry)).count()
     }
 }
 

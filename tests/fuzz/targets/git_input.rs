@@ -86,6 +86,8 @@ fn can_be_said_back(request: Request) {
     let oauth_refresh_token = request.oauth_refresh_token;
     let answer = Answer { given, expires_at, oauth_refresh_token, state: None, goes_on: false };
     let text = render(&answer).expect("what was read can be written");
+    // git says with it for whom it is.
+    let text = [b"protocol=https\nhost=said-back\n", text.as_slice()].concat();
     let again = parse(&text).expect("what was written can be read");
     match &answer.given {
         Given::Header { authtype, credential, ephemeral } => {
@@ -99,7 +101,10 @@ fn can_be_said_back(request: Request) {
         Given::Nothing => unreachable!("there was a secret"),
     }
     assert_eq!(again.password_expiry_utc, answer.expires_at);
-    assert!(again.host.is_empty() && again.protocol.is_empty() && again.path.is_empty(), "{path:?}");
+    assert_eq!(
+        (again.protocol.as_str(), again.host.as_str(), again.path.as_str()),
+        ("https", "said-back", "")
+    );
     // What usherd has may hold anything: no path leads a line end to git.
     let hostile = Given::Password { username: path.replace('%', "\n"), password: "p".into() };
     let hostile = render(&Answer { given: hostile, ..Answer::default() });

@@ -29,7 +29,9 @@ const GIT_READS: [&str; 6] =
 pub(super) fn file(caller: &Caller<'_>) -> Result<PathBuf, Error> {
     let path = |name| caller.var(name).map(PathBuf::from);
     if let Some(path) = path("GIT_CONFIG_GLOBAL") {
-        return Ok(path);
+        // What is noted of it has to lead there from everywhere.
+        return std::path::absolute(path)
+            .map_err(|source| Error::System { what: "cannot tell the current directory", source });
     }
     let home = path("HOME").filter(|home| home.is_absolute()).ok_or_else(|| {
         Error::Environment("no place for git's configuration: set HOME or GIT_CONFIG_GLOBAL".to_owned())

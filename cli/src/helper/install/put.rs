@@ -131,7 +131,8 @@ fn write_step(
             (edit.text, edit.told)
         }
     };
-    if !install.entries.is_empty() {
+    // Its values may have been there before, and its link not.
+    if !install.entries.is_empty() || records.links.iter().any(|made| made.path == link) {
         records.installs.push(install);
     }
     let changed = text != before;
