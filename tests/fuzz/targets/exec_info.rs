@@ -11,11 +11,8 @@ use usher_cli::helper::kubectl::parse_info;
 fuzz_target!(|text: &str| {
     match parse_info(text) {
         Ok(info) => {
-            // What nobody reads may be no Unicode: half a surrogate pair, escaped.
-            let Ok(told) = serde_json::from_str::<Value>(text) else {
-                assert!(text.contains("\\u"), "it is no JSON");
-                return;
-            };
+            // What nobody reads may be more than a Value holds: half a surrogate pair, a number beyond all bounds.
+            let Ok(told) = serde_json::from_str::<Value>(text) else { return };
             // A struct may come as a list, too.
             if !told.is_object() {
                 return;
