@@ -1,9 +1,12 @@
 //! Tokens that come back as credentials: which one it is, and that an API has refused it.
 
+use std::sync::Arc;
+
 use super::Entry;
 use crate::domain::{
     secret::{ExposeSecret as _, SecretString},
     time::Moment,
+    token::Token,
 };
 
 impl Entry {
@@ -12,9 +15,7 @@ impl Entry {
         let dropped = {
             let mut state = self.lock();
             // Not by a name of it: one that was kept over a restart has that of the daemon before.
-            let is_it = |token: &&std::sync::Arc<crate::domain::token::Token>| {
-                token.access_token.expose_secret() == secret.expose_secret()
-            };
+            let is_it = |token: &&Arc<Token>| token.access_token.expose_secret() == secret.expose_secret();
             let id = state.token.as_ref().filter(is_it).map(|token| token.id.0.clone());
             id.is_some_and(|id| state.reject(now, &id).is_ok_and(|dropped| dropped))
         };
