@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -27,7 +28,7 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// As it is now.
+    /// As it is now: of a daemon that has given a token, as only then it has set up all that it keeps.
     pub(crate) fn of(usherd: &Usherd) -> Self {
         Self { descriptors: descriptors(usherd.pid()), memory_kib: memory_kib(usherd.pid()) }
     }
@@ -53,7 +54,11 @@ impl Baseline {
             if few && now.memory_kib <= self.memory_kib + MORE_MEMORY_KIB {
                 return;
             }
-            assert!(begun.elapsed() < SETTLES, "it held {self:?}, and afterwards {now:?}");
+            assert!(
+                begun.elapsed() < SETTLES,
+                "it held {self:?}, and afterwards {now:?}: {:?}",
+                open_files(usherd.pid()),
+            );
             std::thread::yield_now();
         }
     }
@@ -62,6 +67,12 @@ impl Baseline {
 /// How many descriptors a process has open. None: the kernel does not tell everybody.
 pub(crate) fn descriptors(pid: u32) -> Option<usize> {
     fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count)
+}
+
+/// What they lead to, for a failure's message.
+fn open_files(pid: u32) -> Vec<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
 }
 
 /// How much memory a process has, in KiB.
