@@ -121,8 +121,7 @@ says 'tokens kept in /var/lib/' "$told"
 step 'who stops it is told when its process has ended'
 before=$(pid_of_usherd)
 says "usherd (pid $before) has finished" "$(usher stop)"
-# Or has ended, and systemd has not asked how yet.
-! grep -qs '^State:[[:space:]]*[^XZ]' "/proc/$before/status" || fail 'it still runs'
+has_ended "$before"
 
 step 'stopped for good, it is not started in its place by whoever calls, and they are told who can'
 systemctl stop usherd.socket usherd.service

@@ -29,7 +29,7 @@ token
 [[ $(ctl is-active usherd.service) == inactive ]] || fail 'it is systemd'"'"'s'
 by_hand=$(as tester cat /run/user/1000/usher/usher.sock.lock)
 says "stopped the usherd (pid $by_hand)" "$(as tester usher service install)"
-[[ ! -e /proc/$by_hand ]] || fail 'it still runs'
+has_ended "$by_hand"
 as tester usher service uninstall > /dev/null
 
 step 'the units are installed, again without a change, and nothing runs yet'
@@ -85,7 +85,7 @@ ctl reload usherd
 step 'stopped, it is started by the next call'
 before=$(pid_of_usherd)
 as tester usher stop
-[[ ! -e /proc/$before ]] || fail 'it still runs'
+has_ended "$before"
 [[ $(ctl is-active usherd.service) == inactive ]] || fail 'it is not stopped'
 token
 for _ in {1..8}; do

@@ -25,6 +25,9 @@ says() { [[ $2 == *"$1"* ]] || fail "\"$1\" is not in: $2"; }
 # Waits until a process has ended.
 gone() { timeout 30 tail --pid="$1" -f /dev/null || fail "process $1 does not end"; }
 
+# has_ended PID: there is no such process, or systemd has only not asked yet how it ended.
+has_ended() { ! grep -qs $'^State:\t[^XZ]' "/proc/$1/status" || fail "process $1 still runs"; }
+
 # A user with a home and a runtime directory, as a login would leave them.
 add_user() {
     useradd --create-home --user-group --uid "$2" "$1"
