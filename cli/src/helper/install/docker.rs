@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{
     format::{Change, Format},
-    json,
+    json, named,
     places::Place,
-    record::Entry,
+    record::{Entry, Want},
 };
 use crate::{caller::Caller, error::Error};
 
@@ -34,11 +34,19 @@ pub(super) struct Docker<'a>(pub(super) &'a Path);
 
 impl Docker<'_> {
     fn told<T>(&self, result: Result<T, String>) -> Result<T, Error> {
-        result.map_err(|error| Error::Configuration(format!("{}: {error}", self.0.display())))
+        result.map_err(|error| Error::Configuration(format!("{}: {error}", named(self.0))))
     }
 }
 
 impl Format for Docker<'_> {
+    fn check(&self, text: &str, _: &[Want]) -> Result<(), Error> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        self.told(json::get(text, &[STORE.to_owned()]))?;
+        self.told(json::check_strings(text, HELPERS))
+    }
+
     fn values(&self, text: &str, key: &[String]) -> Result<Vec<String>, Error> {
         if text.trim().is_empty() {
             return Ok(Vec::new());
@@ -46,14 +54,20 @@ impl Format for Docker<'_> {
         Ok(self.told(json::get(text, key))?.into_iter().collect())
     }
 
+    fn missing(&self, text: &str, want: &Want) -> Result<Option<Change>, Error> {
+        let was = self.values(text, &want.key)?.pop();
+        let is_there = was.as_ref() == Some(&want.value);
+        Ok((!is_there).then(|| Change { want: want.clone(), was }))
+    }
+
     fn put(&self, text: &str, change: &Change) -> Result<String, Error> {
-        self.told(json::set(text, &change.key, &change.value))
+        self.told(json::set(text, &change.want.key, &change.want.value))
     }
 
     fn take(&self, text: &str, entry: &Entry) -> Result<String, Error> {
         self.told(match &entry.was {
-            Some(was) => json::set(text, &entry.key, was),
-            None => json::remove(text, &entry.key),
+            Some(was) => json::set(text, &entry.want.key, was),
+            None => json::remove(text, &entry.want.key),
         })
     }
 
@@ -73,25 +87,13 @@ impl Format for Docker<'_> {
     }
 }
 
-/// The keys that are there for `places`; for all registries if there are none.
-pub(super) fn keys(places: &[Place]) -> Vec<Vec<String>> {
-    if places.is_empty() {
-        return vec![vec![STORE.to_owned()]];
-    }
+/// What is to be there so that docker asks usher for `places`; for all registries if there are none.
+pub(super) fn wants(places: &[Place]) -> Vec<Want> {
     let mut keys: Vec<_> = places.iter().map(|place| vec![HELPERS.to_owned(), place.registry()]).collect();
     keys.sort();
     keys.dedup();
-    keys
-}
-
-/// What is still to be done so that docker asks usher.
-pub(super) fn changes(docker: &Docker<'_>, text: &str, places: &[Place]) -> Result<Vec<Change>, Error> {
-    let mut changes = Vec::new();
-    for key in keys(places) {
-        let was = docker.values(text, &key)?.pop();
-        if was.as_deref() != Some(NAME) {
-            changes.push(Change { key, value: NAME.to_owned(), was });
-        }
+    if keys.is_empty() {
+        keys.push(vec![STORE.to_owned()]);
     }
-    Ok(changes)
+    keys.into_iter().map(|key| Want { key, value: NAME.to_owned() }).collect()
 }

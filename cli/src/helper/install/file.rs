@@ -9,13 +9,14 @@ use std::{
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use super::named;
 use crate::error::Error;
 
 /// For those that were not there.
 const MODE: u32 = 0o600;
 
 /// A file as it was read.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     /// By which name it was asked for.
     pub(super) path: PathBuf,
@@ -63,11 +64,11 @@ impl File {
         let mut new = made.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => io::Error::other(format!(
                 "somebody else is writing it: {} is there; remove that if nobody is",
-                directory.join(&lock).display()
+                named(&directory.join(&lock))
             )),
             _ => error,
         })?;
-        if Self::read(self.path.clone()).map_err(io::Error::other)?.text != self.text {
+        if Self::read(self.path.clone()).map_err(io::Error::other)? != *self {
             return Err(io::Error::other("somebody else has changed it just now; try again"));
         }
         let Some(after) = after else { return fs::remove_file(&self.target) };
@@ -107,7 +108,7 @@ pub(super) fn remove_directories(made: &[PathBuf]) {
 pub(super) fn check_directory(path: &Path) -> io::Result<()> {
     let there = path.ancestors().skip(1).find(|dir| fs::symlink_metadata(dir).is_ok());
     let there = there.unwrap_or(Path::new("/"));
-    let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", there.display()));
+    let told = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", named(there)));
     let meta = fs::metadata(there).map_err(told)?;
     if !meta.is_dir() {
         return Err(told(io::ErrorKind::NotADirectory.into()));
@@ -116,7 +117,7 @@ pub(super) fn check_directory(path: &Path) -> io::Result<()> {
     if geteuid().is_root() && meta.uid() != 0 {
         return Err(io::Error::other(format!(
             "{} belongs to uid {}, and you are root: say this as that user, without sudo, or set HOME",
-            there.display(),
+            named(there),
             meta.uid()
         )));
     }
@@ -128,7 +129,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 fn cannot(what: &str, path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::Configuration(format!("cannot {what} {}: {error}", path.display()))
+    Error::Configuration(format!("cannot {what} {}: {error}", named(path)))
 }
 
 #[cfg(test)]

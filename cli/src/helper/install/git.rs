@@ -2,6 +2,7 @@
 //! is changed, and all is changed at once.
 
 use std::{
+    cell::RefCell,
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -13,25 +14,27 @@ use tempfile::TempDir;
 
 use super::{
     format::{Change, Format},
+    named,
     places::Place,
-    record::Entry,
+    record::{Entry, Want},
 };
 use crate::{args::InstallGit, caller::Caller, error::Error};
 
 /// The key of the helpers for every host.
 const HELPER: &str = "credential.helper";
 
-/// What git itself needs of the caller's variables to find its configuration.
-const GIT_READS: [&str; 6] =
-    ["PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
+/// The last word of the other key that is written.
+const WITH_PATH: &str = "useHttpPath";
+
+/// What git itself needs of the caller's variables to find its configuration, but for the global one. Others would have it
+/// read a repository's, or what a command line says.
+const GIT_READS: [&str; 5] = ["PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
 
 /// The file that `git config --global` writes, by the rule of git-config(1).
 pub(super) fn file(caller: &Caller<'_>) -> Result<PathBuf, Error> {
     let path = |name| caller.var(name).map(PathBuf::from);
-    if let Some(path) = path("GIT_CONFIG_GLOBAL") {
-        // What is noted of it has to lead there from everywhere.
-        return std::path::absolute(path)
-            .map_err(|source| Error::System { what: "cannot tell the current directory", source });
+    if let Some(path) = named_file(caller)? {
+        return Ok(path);
     }
     let home = path("HOME").filter(|home| home.is_absolute()).ok_or_else(|| {
         Error::Environment("no place for git's configuration: set HOME or GIT_CONFIG_GLOBAL".to_owned())
@@ -41,13 +44,24 @@ pub(super) fn file(caller: &Caller<'_>) -> Result<PathBuf, Error> {
     Ok(if !usual.exists() && xdg.exists() { xdg } else { usual })
 }
 
+/// The one that the caller names in place of the usual ones. What is noted of it has to lead there from everywhere.
+fn named_file(caller: &Caller<'_>) -> Result<Option<PathBuf>, Error> {
+    let absolute = caller.var("GIT_CONFIG_GLOBAL").map(std::path::absolute).transpose();
+    absolute.map_err(|source| Error::System { what: "cannot tell the current directory", source })
+}
+
 /// git, and a place for copies of its configuration.
 pub(super) struct Git {
     copies: TempDir,
     path: Option<std::ffi::OsString>,
     /// The file that is told of in errors.
     file: PathBuf,
+    /// The text that was listed last, with what was in it: many questions are about the same.
+    last: RefCell<Option<(String, List)>>,
 }
+
+/// All keys with their values; one that has none is a line without `=`.
+type List = Vec<(String, Option<String>)>;
 
 impl Git {
     pub(super) fn new(file: &Path, caller: &Caller<'_>) -> Result<Self, Error> {
@@ -57,7 +71,7 @@ impl Git {
             what: "cannot make a directory for a copy of git's configuration",
             source,
         })?;
-        Ok(Self { copies, path: caller.var("PATH"), file: file.to_owned() })
+        Ok(Self { copies, path: caller.var("PATH"), file: file.to_owned(), last: RefCell::default() })
     }
 
     /// Has git work on a copy of `text`; its answer, its exit code, and the copy as it is then.
@@ -86,37 +100,93 @@ impl Git {
         }
         let copy = self.copies.path().join("config");
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.replace(&copy.display().to_string(), &self.file.display().to_string());
-        let (path, said) = (self.file.display(), said.trim().trim_start_matches("fatal: "));
+        let said = said.replace(&copy.display().to_string(), &named(&self.file));
+        let (path, said) = (named(&self.file), said.trim().trim_start_matches("fatal: "));
         Err(Error::Configuration(format!("git cannot work with {path}: {said} ({})", output.status)))
     }
 
     fn edit(&self, text: &str, args: &[&str]) -> Result<String, Error> {
         Ok(self.call(text, args, &[0])?.1)
     }
+
+    fn list(&self, text: &str) -> Result<List, Error> {
+        if let Some((last, listed)) = &*self.last.borrow()
+            && last == text
+        {
+            return Ok(listed.clone());
+        }
+        let (told, _) = self.call(text, &["--null", "--list"], &[0])?;
+        let read = |fact: &str| match fact.split_once('\n') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (fact.to_owned(), None),
+        };
+        let listed: List = told.split_terminator('\0').map(read).collect();
+        self.last.replace(Some((text.to_owned(), listed.clone())));
+        Ok(listed)
+    }
+
+    fn with_path(&self, text: &str, want: &Want) -> Result<Option<Change>, Error> {
+        // 1 says that there is none.
+        let (told, _) = self.call(text, &["--bool", "--get", &want.key.concat()], &[0, 1])?;
+        if told.trim() == want.value {
+            return Ok(None);
+        }
+        let was = self.values(text, &want.key)?.pop();
+        Ok(Some(Change { want: want.clone(), was }))
+    }
 }
 
 impl Format for Git {
+    fn check(&self, text: &str, wants: &[Want]) -> Result<(), Error> {
+        let read = wants.iter().map(|want| listed(&want.key)).filter(|key| key.ends_with(".helper"));
+        let read: Vec<_> = read.chain([HELPER.to_owned()]).collect();
+        match self.list(text)?.into_iter().find(|(key, value)| value.is_none() && read.contains(key)) {
+            None => Ok(()),
+            Some((key, _)) => Err(Error::Configuration(format!(
+                "{}: {key} has no value, a line `helper` without `=`, and git fails on that: give it one, or take \
+                 the line out",
+                named(&self.file)
+            ))),
+        }
+    }
+
     fn values(&self, text: &str, key: &[String]) -> Result<Vec<String>, Error> {
-        // 1 says that there is none.
-        let (told, _) = self.call(text, &["--null", "--get-all", &key.concat()], &[0, 1])?;
-        Ok(told.split_terminator('\0').map(str::to_owned).collect())
+        let key = listed(key);
+        let all = self.list(text)?.into_iter().filter(|(name, _)| *name == key);
+        Ok(all.filter_map(|(_, value)| value).collect())
+    }
+
+    fn missing(&self, text: &str, want: &Want) -> Result<Option<Change>, Error> {
+        if want.key.concat().ends_with(WITH_PATH) {
+            return self.with_path(text, want);
+        }
+        let values = self.values(text, &want.key)?;
+        // git cannot replace one of two that are alike: they stay.
+        let once = |value: &&String| values.iter().filter(|other| other == value).count() == 1;
+        let own = values.iter().rfind(|value| is_usher(value) && once(value));
+        let is_there = if want.value.is_empty() {
+            // Where there is an usher already it is asked as it was, after the same others.
+            own.is_some() || values.last().is_some_and(String::is_empty)
+        } else {
+            values.contains(&want.value)
+        };
+        Ok((!is_there).then(|| Change { want: want.clone(), was: own.cloned() }))
     }
 
     fn put(&self, text: &str, change: &Change) -> Result<String, Error> {
-        let key = change.key.concat();
+        let (key, value) = (change.want.key.concat(), &change.want.value);
         match &change.was {
-            None => self.edit(text, &["--add", &key, &change.value]),
-            Some(was) => self.edit(text, &["--fixed-value", "--replace-all", &key, &change.value, was]),
+            None => self.edit(text, &["--add", &key, value]),
+            Some(was) => self.edit(text, &["--fixed-value", "--replace-all", &key, value, was]),
         }
     }
 
     fn take(&self, text: &str, entry: &Entry) -> Result<String, Error> {
-        let (key, value) = (entry.key.concat(), &entry.value);
+        let (key, value) = (entry.want.key.concat(), &entry.want.value);
         if let Some(was) = &entry.was {
             return self.edit(text, &["--fixed-value", "--replace-all", &key, was, value]);
         }
-        let mut values = self.values(text, &entry.key)?;
+        let mut values = self.values(text, &entry.want.key)?;
         if values.iter().filter(|found| *found == value).count() == 1 {
             return self.edit(text, &["--fixed-value", "--unset", &key, value]);
         }
@@ -129,7 +199,10 @@ impl Format for Git {
     }
 
     fn facts(&self, text: &str) -> Result<String, Error> {
-        Ok(self.call(text, &["--null", "--list"], &[0])?.0)
+        let mut facts = self.list(text)?;
+        // Which of two keys is the first makes no difference to git; which of two values of one does.
+        facts.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(format!("{facts:?}"))
     }
 
     fn is_empty(&self, text: &str) -> Result<bool, Error> {
@@ -172,62 +245,36 @@ fn is_usher(value: &str) -> bool {
     }
 }
 
-/// The keys that are there for `places`; for every host if there are none.
-pub(super) fn keys(places: &[Place]) -> Vec<Vec<String>> {
-    if places.is_empty() {
-        return vec![vec![HELPER.to_owned()]];
+/// A key as git lists it: section and name in small letters.
+fn listed(key: &[String]) -> String {
+    let key = key.concat();
+    match (key.split_once('.'), key.rsplit_once('.')) {
+        (Some((section, _)), Some((rest, name))) => {
+            format!("{}{}.{}", section.to_lowercase(), &rest[section.len()..], name.to_lowercase())
+        }
+        _ => key,
     }
-    let of = |place: &Place| {
-        let path = place.has_path().then(|| key(place, "useHttpPath"));
-        [Some(key(place, "helper")), path].into_iter().flatten()
-    };
-    places.iter().flat_map(of).collect()
 }
 
-fn key(place: &Place, name: &str) -> Vec<String> {
-    vec![format!("credential.{}.{name}", place.url())]
-}
-
-/// What is still to be done so that git asks usher.
-pub(super) fn changes(
-    git: &Git,
-    text: &str,
+/// What is to be there so that git asks usher for `places`; for every host if there are none.
+pub(super) fn wants(
     places: &[Place],
     value: impl Fn(Option<&Place>) -> Result<String, Error>,
-) -> Result<Vec<Change>, Error> {
+) -> Result<Vec<Want>, Error> {
     if places.is_empty() {
-        return helper(git, text, vec![HELPER.to_owned()], value(None)?, false);
+        return Ok(vec![Want { key: vec![HELPER.to_owned()], value: value(None)? }]);
     }
-    let mut changes = Vec::new();
+    let mut wants = Vec::new();
     for place in places {
-        changes.extend(helper(git, text, key(place, "helper"), value(Some(place))?, true)?);
-        if place.has_path() {
-            changes.extend(with_path(git, text, key(place, "useHttpPath"))?);
-        }
+        let want = |name: &str, value: String| Want {
+            key: vec![format!("credential.{}.{name}", place.url())],
+            value,
+        };
+        wants.push(want("helper", String::new()));
+        wants.push(want("helper", value(Some(place))?));
+        wants.extend(place.has_path().then(|| want(WITH_PATH, "true".to_owned())));
     }
-    Ok(changes)
-}
-
-fn helper(git: &Git, text: &str, key: Vec<String>, value: String, alone: bool) -> Result<Vec<Change>, Error> {
-    let values = git.values(text, &key)?;
-    if values.contains(&value) {
-        return Ok(Vec::new());
-    }
-    if let Some(was) = values.iter().rfind(|value| is_usher(value)) {
-        return Ok(vec![Change { key, value, was: Some(was.clone()) }]);
-    }
-    let reset = alone && values.last().is_none_or(|last| !last.is_empty());
-    let reset = reset.then(|| Change { key: key.clone(), value: String::new(), was: None });
-    Ok(reset.into_iter().chain([Change { key, value, was: None }]).collect())
-}
-
-fn with_path(git: &Git, text: &str, key: Vec<String>) -> Result<Option<Change>, Error> {
-    let (told, _) = git.call(text, &["--bool", "--get", &key.concat()], &[0, 1])?;
-    if told.trim() == "true" {
-        return Ok(None);
-    }
-    let was = git.values(text, &key)?.pop();
-    Ok(Some(Change { key, value: "true".to_owned(), was }))
+    Ok(wants)
 }
 
 /// The helpers that git asks before those of its global configuration's end, as they may be shown: a shell
@@ -236,6 +283,9 @@ pub(super) fn others(caller: &Caller<'_>) -> Result<Vec<String>, Error> {
     let mut command = Command::new("git");
     command.args(["config", "--null", "--get-all", HELPER]).env_clear().current_dir("/");
     command.envs(GIT_READS.into_iter().filter_map(|name| Some((name, caller.var(name)?))));
+    command.envs(named_file(caller)?.map(|file| ("GIT_CONFIG_GLOBAL", file)));
+    // Not even if there is a repository at the root.
+    command.env("GIT_DIR", "/dev/null");
     let output = command.output().map_err(|error| no_git(&error))?;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let values: Vec<_> = told.split_terminator('\0').collect();

@@ -35,11 +35,25 @@ pub(super) fn get(text: &str, path: &[String]) -> Result<Option<String>, String>
             return Ok(None);
         }
         if at + 1 == path.len() {
-            return serde_json::from_str(value).map_err(|_| format!("{} is no string", path.join(".")));
+            return serde_json::from_str(value)
+                .map_err(|_| format!("{} is no string, at {}", path.join("."), place(text, &member.value)));
         }
         object = object.child(member.value.clone(), name)?;
     }
     Ok(None)
+}
+
+/// Whether `name` is an object with nothing but strings in it, if it is there.
+pub(super) fn check_strings(text: &str, name: &str) -> Result<(), String> {
+    let object = Object::whole(text)?;
+    let Some(member) = object.member(name)?.filter(|member| &text[member.value.clone()] != "null") else {
+        return Ok(());
+    };
+    let strings = object.child(member.value.clone(), name)?;
+    match strings.members.iter().find(|member| !text[member.value.clone()].starts_with('"')) {
+        None => Ok(()),
+        Some(other) => Err(format!("{name}.{} is no string, at {}", other.name, place(text, &other.value))),
+    }
 }
 
 /// `text` with `value` at `path`; objects that are missing on the way are made.
@@ -78,6 +92,13 @@ pub(super) fn remove(text: &str, path: &[String]) -> Result<String, String> {
     Ok(cut.map_or_else(|| text.to_owned(), |cut| replaced(text, cut, "")))
 }
 
+/// Where that is, as errors of the text itself tell it.
+fn place(text: &str, span: &Range<usize>) -> String {
+    let before = &text[..span.start];
+    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+    format!("line {} column {}", before.matches('\n').count() + 1, span.start - line_start + 1)
+}
+
 fn replaced(text: &str, span: Range<usize>, by: &str) -> String {
     let mut after = text.to_owned();
     after.replace_range(span, by);
@@ -97,7 +118,7 @@ impl<'a> Object<'a> {
 
     fn child(&self, span: Range<usize>, name: &str) -> Result<Self, String> {
         if !self.text[span.clone()].starts_with('{') {
-            return Err(format!("{name} is no object"));
+            return Err(format!("{name} is no object, at {}", place(self.text, &span)));
         }
         Self::read(self.text, span, self.depth + 1).map_err(|error| format!("{name}: {error}"))
     }
@@ -313,7 +334,13 @@ mod tests {
             let error = set(text, &path("s"), "usher").unwrap_err();
             assert!(error.contains(told), "{text:?}: {error}");
         }
-        assert!(set("{\"h\":[]}", &path("h/r"), "usher").unwrap_err().contains("h is no object"));
-        assert!(get("{\"s\":1}", &path("s")).unwrap_err().contains("s is no string"));
+        let no_object = set("{\n \"h\":[]}", &path("h/r"), "usher").unwrap_err();
+        assert_eq!(no_object, "h is no object, at line 2 column 6");
+        assert_eq!(get("{\"s\":1}", &path("s")).unwrap_err(), "s is no string, at line 1 column 6");
+        let no_string = check_strings("{\"a\":1,\n \"h\":{\"x\":\"y\", \"r\":null}}", "h").unwrap_err();
+        assert_eq!(no_string, "h.r is no string, at line 2 column 20");
+        for fine in ["{}", "{\"h\":null}", "{\"h\":{}}", "{\"H\":{\"x\":\"y\"}}"] {
+            assert_eq!(check_strings(fine, "h"), Ok(()), "{fine}");
+        }
     }
 }

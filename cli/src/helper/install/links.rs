@@ -9,7 +9,10 @@ use std::{
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::record::Records;
+use super::{
+    named,
+    record::{Link, Records},
+};
 use crate::{
     args::Tool,
     caller::Caller,
@@ -18,12 +21,22 @@ use crate::{
 };
 
 /// What lies where a link belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lies {
+    Nothing,
+    /// A link that leads there.
+    Link(PathBuf),
+    /// No link.
+    Other,
+}
+
+/// Whose it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
     /// A link to this usher.
     Ours,
-    /// A link to another usher, or to one that has gone.
+    /// A link that install made, or one to another usher, or to one that has gone.
     Other(PathBuf),
     /// What somebody else has put there.
     Foreign,
@@ -54,7 +67,7 @@ pub(super) fn path(
     let before = records.installs.iter().find(|install| install.tool == tool).map(|install| &install.link);
     let directory = match (bin_dir, before) {
         (Some(directory), _) => std::path::absolute(directory).map_err(|error| {
-            Error::usage(format!("--bin-dir {}: {error}", directory.display()), "name a directory")
+            Error::usage(format!("--bin-dir {}: {error}", named(directory)), "name a directory")
         })?,
         // It stays where it is.
         (None, Some(before)) => return Ok(before.clone()),
@@ -87,19 +100,28 @@ pub(super) fn is_in_path(directory: &Path, caller: &Caller<'_>) -> bool {
 }
 
 /// What lies at `path`.
-pub(super) fn found(path: &Path, usher: &Path) -> Result<Found, Error> {
-    let cannot = |error| Error::Configuration(format!("cannot read {}: {error}", path.display()));
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(cannot(error)),
-        Ok(meta) if !meta.is_symlink() => return Ok(Found::Foreign),
-        Ok(_) => {}
+pub(super) fn lies(path: &Path) -> Result<Lies, Error> {
+    match fs::read_link(path) {
+        Ok(target) => Ok(Lies::Link(target)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lies::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Lies::Other),
+        Err(error) => Err(Error::Configuration(format!("cannot read {}: {error}", named(path)))),
     }
+}
+
+/// Whose it is: an usher's file may have any name, so that a link that was `made` is known by where it leads.
+pub(super) fn found(path: &Path, usher: &Path, made: Option<&Link>) -> Result<Found, Error> {
+    let target = match lies(path)? {
+        Lies::Nothing => return Ok(Found::Nothing),
+        Lies::Other => return Ok(Found::Foreign),
+        Lies::Link(target) => target,
+    };
     if fs::canonicalize(path).is_ok_and(|real| real == usher) {
         return Ok(Found::Ours);
     }
-    let target = fs::read_link(path).map_err(cannot)?;
-    Ok(if target.file_name() == Some(OsStr::new("usher")) { Found::Other(target) } else { Found::Foreign })
+    let is_usher = target.file_name() == Some(OsStr::new("usher"));
+    let is_ours = made.is_some_and(|link| link.target == target);
+    Ok(if is_usher || is_ours { Found::Other(target) } else { Found::Foreign })
 }
 
 /// Why nothing is done.
@@ -107,7 +129,7 @@ pub(super) fn foreign(path: &Path) -> Error {
     Error::Configuration(format!(
         "{} is there, is no link to usher and is left as it is: move it away, or name another directory by \
          --bin-dir",
-        path.display()
+        named(path)
     ))
 }
 
@@ -120,13 +142,13 @@ pub(super) fn make(path: &Path, target: &Path) -> Result<(), Error> {
             tempfile::Builder::new().prefix(".usher-").make_in(directory, |new| symlink(target, new))?;
         new.persist(path).map_err(io::Error::from)
     };
-    made().map_err(|error| Error::Configuration(format!("cannot make the link {}: {error}", path.display())))
+    made().map_err(|error| Error::Configuration(format!("cannot make the link {}: {error}", named(path))))
 }
 
 /// Takes the link away.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path)
-        .map_err(|error| Error::Configuration(format!("cannot remove {}: {error}", path.display())))
+        .map_err(|error| Error::Configuration(format!("cannot remove {}: {error}", named(path))))
 }
 
 #[cfg(test)]
@@ -174,18 +196,23 @@ mod tests {
         let dir = fs::canonicalize(dir.path()).unwrap();
         let (usher, link) = (dir.join("usher"), dir.join("a/link"));
         fs::write(&usher, "").unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Nothing);
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Nothing);
         make(&link, &usher).unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Ours);
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Ours);
         make(&link, Path::new("../usher")).unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Ours);
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Ours);
         make(&link, Path::new("/gone/usher")).unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Other("/gone/usher".into()));
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Other("/gone/usher".into()));
         make(&link, Path::new("/bin/true")).unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Foreign);
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Foreign);
+        let made =
+            Link { path: link.clone(), target: "/opt/usher-1.2".into(), was: None, directories: Vec::new() };
+        assert_eq!(found(&link, &usher, Some(&made)).unwrap(), Found::Foreign);
+        make(&link, &made.target).unwrap();
+        assert_eq!(found(&link, &usher, Some(&made)).unwrap(), Found::Other(made.target));
         remove(&link).unwrap();
         fs::write(&link, "").unwrap();
-        assert_eq!(found(&link, &usher).unwrap(), Found::Foreign);
+        assert_eq!(found(&link, &usher, None).unwrap(), Found::Foreign);
         assert!(make(&usher.join("below"), &usher).unwrap_err().to_string().contains("cannot make the link"));
     }
 }

@@ -4,6 +4,7 @@
 //! - `plan`: what is going to be changed, shown before it is done
 //! - `places`: where a profile's token may be presented, in the words of the tools
 //! - `git`, `docker`: the tools' files, by way of `format`, which is alike for both
+//! - `settle`: what is in a file for all installs together
 //! - `links`: the links by whose names the tools call usher
 //! - `record`: what was done, so that it can be taken back
 //! - `file`, `splice`, `json`: files and texts that are changed in one place, and as before in all others
@@ -19,8 +20,23 @@ mod plan;
 pub(crate) mod print;
 pub(crate) mod put;
 mod record;
+mod settle;
 mod splice;
 pub(crate) mod take;
+
+use std::path::Path;
+
+use crate::caller::printable;
+
+/// `text` in one line, whatever is in it.
+fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\u{fffd}")
+}
+
+/// A path as people read it: any byte can be in one.
+fn named(path: &Path) -> String {
+    one_line(&path.display().to_string())
+}
 
 /// A key as people read it.
 fn shown(key: &[String]) -> String {

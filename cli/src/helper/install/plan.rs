@@ -4,14 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{
     file::{self, File, check_directory},
-    links,
+    links::{self, Lies},
+    named, one_line,
 };
-use crate::{
-    args::Consent,
-    caller::{Caller, printable},
-    error::Error,
-    exit,
-};
+use crate::{args::Consent, caller::Caller, error::Error, exit};
 
 /// One thing that is changed.
 #[derive(Debug)]
@@ -24,9 +20,17 @@ pub(super) enum Step {
     Unlink { path: PathBuf, directories: Vec<PathBuf> },
 }
 
+/// What a plan rests on, changed by it or not.
+#[derive(Debug)]
+pub(super) enum Seen {
+    File(File),
+    Link(PathBuf, Lies),
+}
+
 /// All steps, in their order.
 #[derive(Debug)]
 pub(super) struct Plan {
+    pub(super) seen: Vec<Seen>,
     pub(super) steps: Vec<Step>,
     /// What else is to be said.
     pub(super) notes: Vec<String>,
@@ -36,6 +40,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    pub(super) fn new(hint: String) -> Self {
+        Self { seen: Vec::new(), steps: Vec::new(), notes: Vec::new(), warnings: Vec::new(), hint }
+    }
+
     /// Shows it, asks, does it.
     pub(super) fn carry_out(
         self,
@@ -46,12 +54,12 @@ impl Plan {
         self.steps.iter().try_for_each(Step::check)?;
         if self.steps.is_empty() {
             self.tell(caller);
-            caller.answer(&format!("{nothing}\n"))?;
+            caller.answer(&format!("{}\n", one_line(nothing)))?;
             return Ok(exit::OK);
         }
         caller.tell("This is to be changed:\n");
         for line in self.steps.iter().flat_map(Step::lines) {
-            caller.tell(&format!("  {}\n", printable(&line)));
+            caller.tell(&format!("  {}\n", one_line(&line)));
         }
         self.tell(caller);
         if consent.dry_run {
@@ -60,6 +68,8 @@ impl Plan {
         if !consent.yes {
             agree(caller)?;
         }
+        // That may have taken a while.
+        self.seen.iter().try_for_each(Seen::check)?;
         let done = self.run()?;
         for said in done {
             caller.answer(&format!("{said}\n"))?;
@@ -69,10 +79,10 @@ impl Plan {
 
     fn tell(&self, caller: &mut Caller<'_>) {
         for note in &self.notes {
-            caller.note(note);
+            caller.note(&one_line(note));
         }
         for warning in &self.warnings {
-            caller.warn(warning);
+            caller.warn(&one_line(warning));
         }
     }
 
@@ -103,17 +113,33 @@ fn agree(caller: &Caller<'_>) -> Result<(), Error> {
     }
 }
 
+impl Seen {
+    /// Whether it still is as it was.
+    fn check(&self) -> Result<(), Error> {
+        let (path, is_same) = match self {
+            Self::File(file) => (&file.path, File::read(file.path.clone())? == *file),
+            Self::Link(path, before) => (path, links::lies(path)? == *before),
+        };
+        is_same.then_some(()).ok_or_else(|| {
+            Error::Configuration(format!(
+                "{} was changed by somebody else meanwhile: say it again, to see what is to be changed now",
+                named(path)
+            ))
+        })
+    }
+}
+
 impl Step {
     fn check(&self) -> Result<(), Error> {
         match self {
             Self::Write { file, .. } => file.check(),
             Self::Link { path, .. } | Self::Unlink { path, .. } => check_directory(path)
-                .map_err(|error| Error::Configuration(format!("cannot change {}: {error}", path.display()))),
+                .map_err(|error| Error::Configuration(format!("cannot change {}: {error}", named(path)))),
         }
     }
 
     fn lines(&self) -> Vec<String> {
-        let at = |path: &Path, told: &str| format!("{}: {told}", path.display());
+        let at = |path: &Path, told: &str| format!("{}: {told}", named(path));
         match self {
             Self::Write { file, after, told, .. } => {
                 let mut lines: Vec<_> = told.iter().map(|told| at(&file.path, told)).collect();
@@ -125,7 +151,7 @@ impl Step {
                 lines
             }
             Self::Link { path, target, told } => {
-                vec![at(path, &format!("a link to {}{told}", target.display()))]
+                vec![at(path, &format!("a link to {}{told}", named(target)))]
             }
             Self::Unlink { path, .. } => vec![at(path, "is removed")],
         }
@@ -139,16 +165,16 @@ impl Step {
                     file::remove_directories(&directories);
                 }
                 let what = if after.is_some() { "wrote" } else { "removed" };
-                Ok(format!("{what} {}", file.path.display()))
+                Ok(format!("{what} {}", named(&file.path)))
             }
             Self::Link { path, target, .. } => {
                 links::make(&path, &target)?;
-                Ok(format!("linked {} to {}", path.display(), target.display()))
+                Ok(format!("linked {} to {}", named(&path), named(&target)))
             }
             Self::Unlink { path, directories } => {
                 links::remove(&path)?;
                 file::remove_directories(&directories);
-                Ok(format!("removed {}", path.display()))
+                Ok(format!("removed {}", named(&path)))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     docker::{self, Docker},
-    format::Format as _,
+    format::{Change, Format as _},
     git::{self, Git},
     links,
     places::{self, Place},
@@ -50,8 +50,8 @@ fn for_git(
         }
     };
     let mut text = String::new();
-    for change in git::changes(&git, "", places, value)? {
-        text = git.put(&text, &change)?;
+    for want in git::wants(places, value)? {
+        text = git.put(&text, &Change { want, was: None })?;
     }
     Ok(text)
 }
@@ -59,8 +59,8 @@ fn for_git(
 fn for_docker(usher: &Path, places: &[Place]) -> Result<String, Error> {
     let docker = Docker(Path::new("config.json"));
     let mut text = String::new();
-    for change in docker::changes(&docker, "", places)? {
-        text = docker.put(&text, &change)?;
+    for want in docker::wants(places) {
+        text = docker.put(&text, &Change { want, was: None })?;
     }
     let link = links::name(Tool::Docker);
     let usher = quoted(&usher.display().to_string());

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use super::{
     docker::{self, Docker},
     file::{File, missing_directories},
-    format::{self, Change, Format, is_there},
+    format::Format,
     git::{self, Git},
-    links::{self, Found},
+    links::{self, Found, Lies},
+    named,
     places::{self, Place},
-    plan::{Plan, Step},
-    record::{Book, Entry, Install, Link, Records},
-    shown, words,
+    plan::{Plan, Seen, Step},
+    record::{Book, Edited, Entry, Install, Link, Records, Want},
+    settle::{Wishes, settle},
+    take::rough,
+    words,
 };
 use crate::{
     args::{Consent, InstallTool, Tool},
@@ -33,23 +36,26 @@ pub(crate) fn run(tool: &InstallTool, caller: &mut Caller<'_>) -> Result<u8, Err
         Tool::Git => git::file(caller)?,
         Tool::Docker => docker::file(caller)?,
     };
-    let linked = link_step(&link, &usher, &mut records)?;
-    let written = write_step(tool, &wish, File::read(path)?, &link, &places, &mut records, caller)?;
-    let unlinked = unused_links(&mut records, &usher)?;
-    let mut steps = Vec::new();
+    let said = words(wish.tool, wish.profile);
+    let mut plan = Plan::new(format!(
+        "correct that and say it again, which goes on from there; `usher helper uninstall {said}` takes it back"
+    ));
+    plan.seen.push(Seen::File(book.clone()));
+    link_step(&link, &usher, &mut records, &mut plan)?;
+    let install = Install {
+        tool: wish.tool,
+        profile: wish.profile.map(str::to_owned),
+        file: path,
+        wants: wants(tool, &wish, &link, &places)?,
+        link: link.clone(),
+    };
+    write_step(&install, &mut records, &mut plan, caller)?;
+    unused_links(&mut records, &mut plan)?;
     if records != noted {
         let after = records.text(&book.path)?;
         let told = vec!["what `uninstall` has to know".to_owned()];
-        steps.push(Step::Write { file: book, after, told, directories: Vec::new() });
+        plan.steps.insert(0, Step::Write { file: book, after, told, directories: Vec::new() });
     }
-    steps.extend(linked);
-    steps.extend(written);
-    steps.extend(unlinked);
-    let said = words(wish.tool, wish.profile);
-    let hint = format!(
-        "correct that and say it again, which goes on from there; `usher helper uninstall {said}` takes it back"
-    );
-    let mut plan = Plan { steps, notes: Vec::new(), warnings: Vec::new(), hint };
     surroundings(&wish, &link, &mut plan, caller)?;
     plan.carry_out(&format!("nothing to do: {said} is set up already"), wish.consent, caller)
 }
@@ -70,159 +76,130 @@ impl<'a> Wish<'a> {
         };
         Self { tool, profile: profile.as_deref(), bin_dir: place.bin_dir.as_deref(), consent }
     }
+}
 
-    fn is(&self, install: &Install, file: &Path) -> bool {
-        install.tool == self.tool && install.profile.as_deref() == self.profile && install.file == file
+/// What is to be in the tool's file.
+fn wants(tool: &InstallTool, wish: &Wish<'_>, link: &Path, places: &[Place]) -> Result<Vec<Want>, Error> {
+    match tool {
+        InstallTool::Docker(_) => Ok(docker::wants(places)),
+        InstallTool::Git(args) => git::wants(places, |place| {
+            let by_name = place.is_some_and(|place| place.by_name || args.by_name);
+            git::value(args, link, wish.profile.filter(|_| by_name))
+        }),
     }
 }
 
 /// Makes the link, if it is not there.
-fn link_step(path: &Path, usher: &Path, records: &mut Records) -> Result<Option<Step>, Error> {
-    let (was, told) = match links::found(path, usher)? {
+fn link_step(path: &Path, usher: &Path, records: &mut Records, plan: &mut Plan) -> Result<(), Error> {
+    let noted = records.links.iter().position(|link| link.path == path);
+    let found = links::found(path, usher, noted.map(|at| &records.links[at]))?;
+    plan.seen.push(Seen::Link(path.to_owned(), links::lies(path)?));
+    let (was, told) = match found {
         Found::Foreign => return Err(links::foreign(path)),
-        Found::Ours => return Ok(None),
+        Found::Ours => return Ok(()),
         Found::Nothing => (None, String::new()),
         Found::Other(was) => {
-            let told = format!(" (was {})", was.display());
+            let told = format!(" (was {})", named(&was));
             (Some(was), told)
         }
     };
-    if !records.links.iter().any(|link| link.path == path) {
-        let directories = missing_directories(path);
-        records.links.push(Link { path: path.to_owned(), was, directories });
+    let missing = missing_directories(path);
+    let mut made = Link { path: path.to_owned(), target: usher.to_owned(), was, directories: missing };
+    if let Some(before) = noted.map(|at| records.links.remove(at)) {
+        // What was there before usher is what is to be there after it.
+        if made.was.as_ref() == Some(&before.target) {
+            made.was = before.was;
+        }
+        made.directories.splice(0..0, before.directories);
     }
-    Ok(Some(Step::Link { path: path.to_owned(), target: usher.to_owned(), told }))
+    records.links.push(made);
+    plan.steps.push(Step::Link { path: path.to_owned(), target: usher.to_owned(), told });
+    Ok(())
 }
 
 /// Takes out of the tool's file what does not belong there any more, and puts in what is missing.
 fn write_step(
-    tool: &InstallTool,
-    wish: &Wish<'_>,
-    file: File,
-    link: &Path,
-    places: &[Place],
+    install: &Install,
     records: &mut Records,
+    plan: &mut Plan,
     caller: &Caller<'_>,
-) -> Result<Option<Step>, Error> {
-    let path = file.path.clone();
+) -> Result<(), Error> {
+    let file = File::read(install.file.clone())?;
+    plan.seen.push(Seen::File(file.clone()));
     let before = file.text.clone().unwrap_or_default();
-    let install = match records.installs.iter().position(|install| wish.is(install, &path)) {
-        Some(at) => records.installs.remove(at),
-        None => new(wish, &file, link),
+    let format: Box<dyn Format> = match install.tool {
+        Tool::Git => Box::new(Git::new(&install.file, caller)?),
+        Tool::Docker => Box::new(Docker(&install.file)),
     };
-    let mut install = Install { link: link.to_owned(), ..install };
-    let (text, told) = match tool {
-        InstallTool::Git(args) => {
-            let git = Git::new(&path, caller)?;
-            let value = |place: Option<&Place>| {
-                let by_name = place.is_some_and(|place| place.by_name || args.by_name);
-                git::value(args, link, wish.profile.filter(|_| by_name))
-            };
-            let mut edit = Edit::begin(&git, &before, &git::keys(places), &mut install)?;
-            let changes = git::changes(&git, &edit.text, places, value)?;
-            edit.put(&changes, &mut install)?;
-            (edit.text, edit.told)
-        }
-        InstallTool::Docker(_) => {
-            let docker = Docker(&path);
-            let mut edit = Edit::begin(&docker, &before, &docker::keys(places), &mut install)?;
-            let changes = docker::changes(&docker, &edit.text, places)?;
-            edit.put(&changes, &mut install)?;
-            (edit.text, edit.told)
-        }
-    };
-    // Its values may have been there before, and its link not.
-    if !install.entries.is_empty() || records.links.iter().any(|made| made.path == link) {
-        records.installs.push(install);
-    }
-    let changed = text != before;
-    Ok(changed.then_some(Step::Write { file, after: Some(text), told, directories: Vec::new() }))
-}
-
-fn new(wish: &Wish<'_>, file: &File, link: &Path) -> Install {
-    Install {
-        tool: wish.tool,
-        profile: wish.profile.map(str::to_owned),
-        file: file.path.clone(),
+    format.check(&before, &install.wants)?;
+    let mut edited = records.take_file(&file.path).unwrap_or_else(|| Edited {
+        path: file.path.clone(),
         created: file.text.is_none(),
         directories: missing_directories(&file.path),
-        link: link.to_owned(),
         entries: Vec::new(),
+    });
+    let (at, so_far) = replace(install, records);
+    let all = records.wanted(&file.path);
+    let wishes = Wishes { so_far: &so_far, own: &install.wants, all: &all };
+    let settled = settle(&*format, &before, &edited.entries, wishes)?;
+    plan.notes.extend(settled.is_rough.then(|| rough(&named(&file.path))));
+    edited.entries = settled.entries;
+    // All of it may have been there before, and the link too: then there is nothing to take back.
+    let has = |entry: &Entry| install.wants.iter().any(|want| want.is_place_of(&entry.want));
+    let is_needed =
+        edited.entries.iter().any(has) || records.links.iter().any(|made| made.path == install.link);
+    if !is_needed {
+        records.installs.remove(at);
     }
+    records.keep_file(edited);
+    if settled.text != before {
+        let (after, told) = (Some(settled.text), settled.told);
+        plan.steps.push(Step::Write { file, after, told, directories: Vec::new() });
+    }
+    Ok(())
 }
 
-/// The tool's text on its way.
-struct Edit<'a> {
-    format: &'a dyn Format,
-    text: String,
-    told: Vec<String>,
+/// Notes the install in place of what it was before; where that is, and what it wanted then. It is the last one, unless
+/// it has all that it wants where it stands.
+fn replace(install: &Install, records: &mut Records) -> (usize, Vec<Want>) {
+    let is_same = |other: &Install| {
+        (other.tool, &other.profile, &other.file) == (install.tool, &install.profile, &install.file)
+    };
+    let Some(at) = records.installs.iter().position(is_same) else {
+        records.installs.push(install.clone());
+        return (records.installs.len() - 1, Vec::new());
+    };
+    let before = std::mem::replace(&mut records.installs[at], install.clone());
+    let all = records.wanted(&install.file);
+    if install.wants.iter().all(|want| all.contains(want)) {
+        return (at, before.wants);
+    }
+    let own = records.installs.remove(at);
+    records.installs.push(own);
+    (records.installs.len() - 1, before.wants)
 }
 
-impl<'a> Edit<'a> {
-    /// Forgets what somebody else has changed since, and takes back what belongs to none of `keys`.
-    fn begin(
-        format: &'a dyn Format,
-        text: &str,
-        keys: &[Vec<String>],
-        install: &mut Install,
-    ) -> Result<Self, Error> {
-        let (mut kept, mut stale) = (Vec::new(), Vec::new());
-        for entry in install.entries.drain(..) {
-            match is_there(format, text, &entry)? {
-                true if keys.contains(&entry.key) => kept.push(entry),
-                true => stale.push(entry),
-                false => {}
-            }
-        }
-        install.entries = kept;
-        let told = stale.iter().map(taken).collect();
-        Ok(Self { format, text: format::take_back(format, text, &stale)?, told })
-    }
-
-    fn put(&mut self, changes: &[Change], install: &mut Install) -> Result<(), Error> {
-        self.told.extend(changes.iter().map(described));
-        self.text = format::put(self.format, &self.text, changes, install)?;
-        Ok(())
-    }
-}
-
-fn described(change: &Change) -> String {
-    let Change { key, value, was } = change;
-    match was {
-        _ if value.is_empty() => format!("{} is emptied, so that no other helper is asked there", shown(key)),
-        Some(was) => format!("{} = {value} (was {was})", shown(key)),
-        None => format!("{} = {value} (new)", shown(key)),
-    }
-}
-
-/// How it is told that an entry goes.
-pub(super) fn taken(entry: &Entry) -> String {
-    let key = shown(&entry.key);
-    match (&entry.was, entry.value.as_str()) {
-        (Some(was), value) => format!("{key} = {was} again (was {value})"),
-        (None, "") => format!("{key} = (empty) is taken out"),
-        (None, value) => format!("{key} = {value} is taken out"),
-    }
-}
-
-/// Links that are ours, and that nothing calls any more.
-pub(super) fn unused_links(records: &mut Records, usher: &Path) -> Result<Vec<Step>, Error> {
+/// Has links that are ours go, if nothing calls them any more.
+pub(super) fn unused_links(records: &mut Records, plan: &mut Plan) -> Result<(), Error> {
     let used: Vec<PathBuf> = records.installs.iter().map(|install| install.link.clone()).collect();
     let (kept, unused): (Vec<_>, Vec<_>) =
         records.links.drain(..).partition(|link| used.contains(&link.path));
     records.links = kept;
-    let mut steps = Vec::new();
-    for Link { path, was, directories } in unused {
-        match (links::found(&path, usher)?, was) {
-            (Found::Nothing | Found::Foreign, _) => {}
-            (_, Some(target)) => {
-                let told = ", as before".to_owned();
-                steps.push(Step::Link { path, target, told });
-            }
-            (_, None) => steps.push(Step::Unlink { path, directories }),
+    for Link { path, target, was, directories } in unused {
+        let lies = links::lies(&path)?;
+        match (&lies, was) {
+            (Lies::Nothing, _) => {}
+            (Lies::Link(found), was) if *found == target => plan.steps.push(match was {
+                Some(target) => Step::Link { path: path.clone(), target, told: ", as before".to_owned() },
+                None => Step::Unlink { path: path.clone(), directories },
+            }),
+            _ => plan
+                .notes
+                .push(format!("{} is not what install made any more, and is left as it is", named(&path))),
         }
+        plan.seen.push(Seen::Link(path, lies));
     }
-    Ok(steps)
+    Ok(())
 }
 
 /// What the user has to know beside it.
@@ -240,7 +217,7 @@ fn surroundings(wish: &Wish<'_>, link: &Path, plan: &mut Plan, caller: &Caller<'
             if !links::is_in_path(directory, caller) {
                 plan.warnings.push(format!(
                     "{} is not in PATH, where docker looks for {}: add it, or use another --bin-dir",
-                    directory.display(),
+                    named(directory),
                     links::name(wish.tool)
                 ));
             }

@@ -4,40 +4,57 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{file::File, splice::Splice};
+use super::{file::File, named, splice::Splice};
 use crate::{args::Tool, caller::Caller, error::Error};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Records {
     version: u32,
+    /// Where two want something else of the same place the later one has it.
     pub(super) installs: Vec<Install>,
+    pub(super) files: Vec<Edited>,
     pub(super) links: Vec<Link>,
 }
 
-/// One tool, for one profile or for all, in one file.
+/// One tool, for one profile or for all, in one file: what it needs, whoever brought it there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Install {
     pub(super) tool: Tool,
     pub(super) profile: Option<String>,
     pub(super) file: PathBuf,
+    /// The link by which the tool calls usher.
+    pub(super) link: PathBuf,
+    pub(super) wants: Vec<Want>,
+}
+
+/// A value that is to be in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Want {
+    pub(super) key: Vec<String>,
+    pub(super) value: String,
+}
+
+/// What was done to one file, for all installs together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Edited {
+    pub(super) path: PathBuf,
     /// The file was not there before.
     pub(super) created: bool,
     /// Nor were these, which it lies in.
     pub(super) directories: Vec<PathBuf>,
-    /// The link by which the tool calls usher.
-    pub(super) link: PathBuf,
+    /// In the order in which they were made.
     pub(super) entries: Vec<Entry>,
 }
 
-/// One value in the tool's file.
+/// One value that was put into a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    pub(super) key: Vec<String>,
-    pub(super) value: String,
-    /// What it replaced.
+    #[serde(flatten)]
+    pub(super) want: Want,
+    /// What was there before any install.
     pub(super) was: Option<String>,
     /// The edits that brought it there.
     pub(super) splices: Vec<Splice>,
@@ -47,6 +64,8 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Link {
     pub(super) path: PathBuf,
+    /// Where it leads as long as it is ours.
+    pub(super) target: PathBuf,
     /// Where it led before.
     pub(super) was: Option<PathBuf>,
     pub(super) directories: Vec<PathBuf>,
@@ -77,15 +96,48 @@ impl Book {
     }
 }
 
+impl Want {
+    /// Whether only one of the two can be had. An empty helper, which has git forget those before it, goes along with
+    /// the one behind it.
+    pub(super) fn is_place_of(&self, other: &Self) -> bool {
+        self.key == other.key && self.value.is_empty() == other.value.is_empty()
+    }
+}
+
 impl Records {
+    /// What all installs together want of a file.
+    pub(super) fn wanted(&self, file: &Path) -> Vec<Want> {
+        let mut all: Vec<Want> = Vec::new();
+        for want in self.installs.iter().filter(|install| install.file == file).flat_map(|i| &i.wants) {
+            match all.iter_mut().find(|other| other.is_place_of(want)) {
+                Some(other) => other.clone_from(want),
+                None => all.push(want.clone()),
+            }
+        }
+        all
+    }
+
+    /// Takes out what was done to the file, to be put back when it is up to date.
+    pub(super) fn take_file(&mut self, path: &Path) -> Option<Edited> {
+        let at = self.files.iter().position(|edited| edited.path == path)?;
+        Some(self.files.remove(at))
+    }
+
+    /// Keeps it, unless nobody can need it any more.
+    pub(super) fn keep_file(&mut self, edited: Edited) {
+        if !edited.entries.is_empty() || self.installs.iter().any(|install| install.file == edited.path) {
+            self.files.push(edited);
+        }
+    }
+
     /// Their text; none where there is nothing to note.
     pub(super) fn text(&self, path: &Path) -> Result<Option<String>, Error> {
-        if self.installs.is_empty() && self.links.is_empty() {
+        if self.installs.is_empty() && self.files.is_empty() && self.links.is_empty() {
             return Ok(None);
         }
         let text = serde_json::to_string_pretty(&Self { version: VERSION, ..self.clone() });
         let text =
-            text.map_err(|error| Error::Configuration(format!("cannot write {}: {error}", path.display())))?;
+            text.map_err(|error| Error::Configuration(format!("cannot write {}: {error}", named(path))))?;
         Ok(Some(text + "\n"))
     }
 }
@@ -99,14 +151,21 @@ fn parse(text: &str, path: &Path) -> Result<Records, Error> {
         Error::Configuration(format!(
             "{}: {error}; it holds what `uninstall` takes back: restore it, or move it away and look after the \
              tools' files yourself",
-            path.display()
+            named(path)
         ))
     };
     let Versioned { version } = serde_json::from_str(text).map_err(|error| broken(&error))?;
     if version > VERSION {
         return Err(Error::Configuration(format!(
             "{} was written by a newer usher (its version is {version}, this usher's {VERSION}): use that one",
-            path.display()
+            named(path)
+        )));
+    }
+    if version < VERSION {
+        return Err(Error::Configuration(format!(
+            "{} was written by an older usher (its version is {version}, this usher's {VERSION}): have that one \
+             `uninstall` what it says, or move it away and look after the tools' files yourself",
+            named(path)
         )));
     }
     serde_json::from_str(text).map_err(|error| broken(&error))
@@ -116,25 +175,52 @@ fn parse(text: &str, path: &Path) -> Result<Records, Error> {
 mod tests {
     use super::*;
 
+    fn want(key: &str, value: &str) -> Want {
+        Want { key: vec![key.to_owned()], value: value.to_owned() }
+    }
+
+    fn install(file: &str, wants: Vec<Want>) -> Install {
+        Install {
+            tool: Tool::Docker,
+            profile: Some("p".to_owned()),
+            file: file.into(),
+            link: "/l".into(),
+            wants,
+        }
+    }
+
+    #[test]
+    fn of_two_installs_the_later_one_has_what_it_wants() {
+        let records = Records {
+            installs: vec![
+                install("/f", vec![want("a", ""), want("a", "1"), want("b", "2")]),
+                install("/other", vec![want("a", "4")]),
+                install("/f", vec![want("c", "5"), want("a", "3")]),
+            ],
+            ..Records::default()
+        };
+        let expected = [want("a", ""), want("a", "3"), want("b", "2"), want("c", "5")];
+        assert_eq!(records.wanted(Path::new("/f")), expected);
+    }
+
     #[test]
     fn what_is_noted_is_read_again() {
+        let want = want("credHelpers", "usher");
         let entry = Entry {
-            key: vec!["credHelpers".to_owned(), "r.example.com".to_owned()],
-            value: "usher".to_owned(),
+            want: want.clone(),
             was: Some("pass".to_owned()),
             splices: vec![Splice::between("a", "ab")],
         };
-        let install = Install {
-            tool: Tool::Docker,
-            profile: Some("p".to_owned()),
-            file: "/f".into(),
-            created: true,
-            directories: vec!["/d".into()],
-            link: "/l".into(),
-            entries: vec![entry],
+        let file =
+            Edited { path: "/f".into(), created: true, directories: vec!["/d".into()], entries: vec![entry] };
+        let link =
+            Link { path: "/l".into(), target: "/usher-1.2".into(), was: None, directories: Vec::new() };
+        let records = Records {
+            version: VERSION,
+            installs: vec![install("/f", vec![want])],
+            files: vec![file],
+            links: vec![link],
         };
-        let link = Link { path: "/l".into(), was: None, directories: Vec::new() };
-        let records = Records { version: VERSION, installs: vec![install], links: vec![link] };
         let text = records.text(Path::new("/h")).unwrap().unwrap();
         assert_eq!(parse(&text, Path::new("/h")).unwrap(), records);
         assert_eq!(Records::default().text(Path::new("/h")).unwrap(), None);
@@ -144,7 +230,8 @@ mod tests {
     fn what_cannot_be_read_is_left_alone() {
         let told = |text| parse(text, Path::new("/h")).unwrap_err().to_string();
         assert!(told("{\n").contains("/h: EOF while parsing an object at line 2"), "{}", told("{\n"));
-        assert!(told("{\"version\":2,\"new\":1}").contains("newer usher"));
-        assert!(told("{\"version\":1}").contains("installs"));
+        assert!(told("{\"version\":3,\"new\":1}").contains("newer usher"));
+        assert!(told("{\"version\":1,\"installs\":[]}").contains("/h was written by an older usher"));
+        assert!(told("{\"version\":2}").contains("installs"));
     }
 }

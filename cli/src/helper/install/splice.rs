@@ -23,13 +23,21 @@ impl Splice {
         Self { at, removed: piece(removed), inserted: piece(inserted) }
     }
 
-    /// `text` as it was before; none where the piece is not to be found, or more than once.
-    pub(super) fn undone(&self, text: &str) -> Option<String> {
+    /// `text` as it was before; none where the piece is not in its place.
+    pub(super) fn undone_in_place(&self, text: &str) -> Option<String> {
         let is_there = text.get(self.at..).is_some_and(|rest| rest.starts_with(&self.inserted));
-        let at = if is_there { self.at } else { self.only_place(text)? };
+        is_there.then(|| self.undone_at(self.at, text))
+    }
+
+    /// The same, wherever the piece is by now; none where it is not to be found, or more than once.
+    pub(super) fn undone(&self, text: &str) -> Option<String> {
+        self.undone_in_place(text).or_else(|| Some(self.undone_at(self.only_place(text)?, text)))
+    }
+
+    fn undone_at(&self, at: usize, text: &str) -> String {
         let mut before = text.to_owned();
         before.replace_range(at..at + self.inserted.len(), &self.removed);
-        Some(before)
+        before
     }
 
     fn only_place(&self, text: &str) -> Option<usize> {
@@ -63,6 +71,8 @@ mod tests {
     fn a_piece_is_found_where_it_has_moved_to_if_there_is_but_one() {
         let splice = Splice::between("a\nb\n", "a\nnew\nb\n");
         assert_eq!(splice.undone("before\na\nnew\nb\n").as_deref(), Some("before\na\nb\n"));
+        assert_eq!(splice.undone_in_place("before\na\nnew\nb\n"), None);
+        assert_eq!(splice.undone_in_place("A\nnew\nb\nc\n").as_deref(), Some("A\nb\nc\n"));
         assert_eq!(splice.undone("before\na\nnew\nnew\nb\n"), None);
         assert_eq!(splice.undone("a\nb\n"), None);
     }

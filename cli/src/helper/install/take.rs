@@ -3,12 +3,13 @@
 use super::{
     docker::Docker,
     file::File,
-    format::{self, Format, is_there},
+    format::Format,
     git::Git,
-    links,
-    plan::{Plan, Step},
-    put::{taken, unused_links},
+    named,
+    plan::{Plan, Seen, Step},
+    put::unused_links,
     record::{Book, Install, Records},
+    settle::{Wishes, settle},
     shown, words,
 };
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
 };
 
 pub(crate) fn run(args: &HelperUninstall, caller: &mut Caller<'_>) -> Result<u8, Error> {
-    let usher = links::usher()?;
     let Book { file: book, mut records } = Book::open(caller)?;
     let noted = records.clone();
     let is_meant = |install: &Install| install.tool == args.tool && install.profile == args.profile;
@@ -26,14 +26,15 @@ pub(crate) fn run(args: &HelperUninstall, caller: &mut Caller<'_>) -> Result<u8,
     records.installs = others;
     let said = words(args.tool, args.profile.as_deref());
     let hint = format!("correct that, and say `usher helper uninstall {said}` again");
-    let mut plan = Plan { steps: Vec::new(), notes: Vec::new(), warnings: Vec::new(), hint };
+    let mut plan = Plan::new(hint);
+    plan.seen.push(Seen::File(book.clone()));
     if meant.is_empty() {
         plan.notes.extend(installed(&records));
     }
     for install in meant {
-        take(install, &mut records, &mut plan, caller)?;
+        take(&install, &mut records, &mut plan, caller)?;
     }
-    plan.steps.extend(unused_links(&mut records, &usher)?);
+    unused_links(&mut records, &mut plan)?;
     if records != noted {
         let after = records.text(&book.path)?;
         let told = vec!["this is forgotten".to_owned()];
@@ -50,36 +51,46 @@ fn installed(records: &Records) -> Option<String> {
     (!words.is_empty()).then(|| format!("these are: {}", words.join(", ")))
 }
 
-fn take(install: Install, records: &mut Records, plan: &mut Plan, caller: &Caller<'_>) -> Result<(), Error> {
+fn take(install: &Install, records: &mut Records, plan: &mut Plan, caller: &Caller<'_>) -> Result<(), Error> {
     let file = File::read(install.file.clone())?;
+    plan.seen.push(Seen::File(file.clone()));
+    let Some(mut edited) = records.take_file(&install.file) else { return Ok(()) };
     let Some(before) = file.text.clone() else {
-        plan.notes.push(format!("{} is not there any more", file.path.display()));
+        plan.notes.push(format!("{} is not there any more", named(&file.path)));
+        edited
+            .entries
+            .retain(|entry| records.wanted(&install.file).iter().any(|w| w.is_place_of(&entry.want)));
+        records.keep_file(edited);
         return Ok(());
     };
     let format: Box<dyn Format> = match install.tool {
         Tool::Git => Box::new(Git::new(&install.file, caller)?),
         Tool::Docker => Box::new(Docker(&install.file)),
     };
-    let mut told = Vec::new();
-    for entry in &install.entries {
-        if is_there(&*format, &before, entry)? {
-            told.push(taken(entry));
-        } else {
-            let (path, key) = (file.path.display(), shown(&entry.key));
-            plan.notes
-                .push(format!("{path}: {key} is not what install wrote any more, and is left as it is"));
-        }
+    let all = records.wanted(&install.file);
+    let wishes = Wishes { so_far: &install.wants, own: &[], all: &all };
+    let settled = settle(&*format, &before, &edited.entries, wishes)?;
+    let path = named(&install.file);
+    for lost in &settled.lost {
+        let key = shown(&lost.want.key);
+        plan.notes.push(format!("{path}: {key} is not what install wrote any more, and is left as it is"));
     }
-    let text = format::take_back(&*format, &before, &install.entries)?;
-    let goes = install.created && format.is_empty(&text)?;
-    if !goes && let Some(other) = records.installs.iter_mut().find(|other| other.file == install.file) {
-        // Whoever goes last takes the file along.
-        other.created |= install.created;
-        other.directories.extend(install.directories.iter().cloned());
-    }
-    if text != before || goes {
-        let after = (!goes).then_some(text);
-        plan.steps.push(Step::Write { file, after, told, directories: install.directories });
+    plan.notes.extend(settled.is_rough.then(|| rough(&path)));
+    edited.entries = settled.entries;
+    let goes = edited.created && edited.entries.is_empty() && format.is_empty(&settled.text)?;
+    let directories = edited.directories.clone();
+    records.keep_file(edited);
+    if settled.text != before || goes {
+        let after = (!goes).then_some(settled.text);
+        plan.steps.push(Step::Write { file, after, told: settled.told, directories });
     }
     Ok(())
+}
+
+/// What is said where the lines around the values may not be what they were.
+pub(super) fn rough(path: &str) -> String {
+    format!(
+        "{path} was changed by somebody else since install: all values stay, but the order of lines and comments \
+         beside what is taken out may differ from before"
+    )
 }
