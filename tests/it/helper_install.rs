@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the failure of the test")]
 
+mod odd;
+mod sharing;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -219,6 +222,15 @@ fn a_file_that_was_not_there_goes_again() {
     let told = usher(usherd, "uninstall docker work --yes").expect_ok().stderr;
     assert!(told.contains("is removed, as nothing else is in it"), "{told}");
     assert_eq!(tree(usherd), before);
+    // The directory of both links was made for the one, and is there for the other.
+    for order in [["git", "docker"], ["docker", "git"]] {
+        let _ = usher(usherd, "install git --yes").expect_ok();
+        let _ = usher(usherd, "install docker --yes").expect_ok();
+        for tool in order {
+            let _ = usher(usherd, &format!("uninstall {tool} --yes")).expect_ok();
+        }
+        assert_eq!(tree(usherd), before);
+    }
 }
 
 #[test]
@@ -275,17 +287,23 @@ fn nothing_is_changed_without_consent() {
     let told = usher(&sandbox, "install git").expect_code(64).stderr;
     contains_all(&told, &["credential.helper = ", "nothing was changed: there is no terminal", "--yes"]);
     assert_eq!(tree(&sandbox), before);
-    let (code, told) = on_a_terminal(&sandbox, &["helper", "install", "git"], "\n");
+    let (code, told) = on_a_terminal(&sandbox, &["helper", "install", "git"], "\n", || ());
     assert_eq!(code, Some(64), "{told}");
     contains_all(&told, &["Go on? [y/N]", "nothing was changed"]);
     assert_eq!(tree(&sandbox), before);
-    let (code, told) = on_a_terminal(&sandbox, &["helper", "install", "git"], "y\n");
+    let (code, told) = on_a_terminal(&sandbox, &["helper", "install", "git"], "y\n", || ());
     assert_eq!(code, Some(0), "{told}");
     assert!(git(&sandbox, &["config", "--get-all", "credential.helper"]).contains("git-credential-usher"));
 }
 
-/// Runs `usher ARGS` where somebody types `answer`: its exit code, and what the terminal shows.
-fn on_a_terminal(sandbox: &Sandbox, args: &[&str], answer: &str) -> (Option<i32>, String) {
+/// Runs `usher ARGS` where somebody types `answer`, once they are asked and `meanwhile` is done: its exit code, and what
+/// the terminal shows.
+fn on_a_terminal(
+    sandbox: &Sandbox,
+    args: &[&str],
+    answer: &str,
+    meanwhile: impl FnOnce(),
+) -> (Option<i32>, String) {
     let pty = openpty(None, None).unwrap();
     let mut child = Command::new(sandbox.usher_path())
         .args(args)
@@ -297,11 +315,16 @@ fn on_a_terminal(sandbox: &Sandbox, args: &[&str], answer: &str) -> (Option<i32>
         .spawn()
         .unwrap();
     let mut master = File::from(pty.master);
-    master.write_all(answer.as_bytes()).unwrap();
-    let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
+    let (mut shown, mut chunk, mut meanwhile) = (Vec::new(), [0; 4096], Some(meanwhile));
     // EIO: the last who had the terminal open has gone.
     while let Ok(read @ 1..) = master.read(&mut chunk) {
         shown.extend_from_slice(&chunk[..read]);
+        if shown.ends_with(b"[y/N] ")
+            && let Some(meanwhile) = meanwhile.take()
+        {
+            meanwhile();
+            master.write_all(answer.as_bytes()).unwrap();
+        }
     }
     (child.wait().unwrap().code(), String::from_utf8_lossy(&shown).into_owned())
 }

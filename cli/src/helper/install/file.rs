@@ -34,7 +34,12 @@ impl File {
                 _ => Err(cannot("read", &path, &error)),
             };
         }
-        let target = fs::canonicalize(&path).map_err(|error| cannot("read", &path, &error))?;
+        let target = fs::canonicalize(&path).map_err(|error| match fs::read_link(&path) {
+            Ok(to) if error.kind() == io::ErrorKind::NotFound => {
+                cannot("read", &path, &format!("it is a link to {}, and nothing is there", named(&to)))
+            }
+            _ => cannot("read", &path, &error),
+        })?;
         if !target.is_file() {
             return Err(cannot("change", &path, &"it is no regular file"));
         }
@@ -192,7 +197,7 @@ mod tests {
         assert!(said(File::read(dir.path().to_owned())).contains("no regular file"));
         let path = dir.path().join("c");
         symlink("nowhere", &path).unwrap();
-        assert!(said(File::read(path.clone())).contains("cannot read"));
+        assert!(said(File::read(path.clone())).contains("it is a link to nowhere, and nothing is there"));
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"\xff").unwrap();
         assert!(said(File::read(path.clone())).contains("not UTF-8"));

@@ -177,19 +177,21 @@ impl Format for Git {
         let (key, value) = (change.want.key.concat(), &change.want.value);
         match &change.was {
             None => self.edit(text, &["--add", &key, value]),
-            Some(was) => self.edit(text, &["--fixed-value", "--replace-all", &key, value, was]),
+            Some(was) => self.edit(text, &["--replace-all", &key, value, &exactly(was)]),
         }
     }
 
     fn take(&self, text: &str, entry: &Entry) -> Result<String, Error> {
         let (key, value) = (entry.want.key.concat(), &entry.want.value);
         if let Some(was) = &entry.was {
-            return self.edit(text, &["--fixed-value", "--replace-all", &key, was, value]);
+            return self.edit(text, &["--replace-all", &key, was, &exactly(value)]);
         }
         let mut values = self.values(text, &entry.want.key)?;
         if values.iter().filter(|found| *found == value).count() == 1 {
-            return self.edit(text, &["--fixed-value", "--unset", &key, value]);
+            return self.edit(text, &["--unset", &key, &exactly(value)]);
         }
+        // All of them are put there again but for ours, and nobody can put a line without a value.
+        self.check(text, std::slice::from_ref(&entry.want))?;
         // Somebody else's are alike: the last one is ours.
         if let Some(at) = values.iter().rposition(|found| found == value) {
             values.remove(at);
@@ -221,6 +223,13 @@ pub(super) fn value(args: &InstallGit, link: &Path, profile: Option<&str>) -> Re
     }
     words.extend(args.persist.then(|| "--persist".to_owned()));
     Ok(words.join(" "))
+}
+
+/// What nothing but `value` matches, for git. A line without a value would match any `--fixed-value`.
+fn exactly(value: &str) -> String {
+    let escape =
+        |c: char| [Some('\\').filter(|_| r"\.[](){}*+?|^$".contains(c)), Some(c)].into_iter().flatten();
+    format!("^{}$", value.chars().flat_map(escape).collect::<String>())
 }
 
 /// For the shell that git gives it to. git looks for the `/` at its beginning: quotes cannot be had.

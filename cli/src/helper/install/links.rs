@@ -205,8 +205,7 @@ mod tests {
         assert_eq!(found(&link, &usher, None).unwrap(), Found::Other("/gone/usher".into()));
         make(&link, Path::new("/bin/true")).unwrap();
         assert_eq!(found(&link, &usher, None).unwrap(), Found::Foreign);
-        let made =
-            Link { path: link.clone(), target: "/opt/usher-1.2".into(), was: None, directories: Vec::new() };
+        let made = Link { path: link.clone(), target: "/opt/usher-1.2".into(), was: None };
         assert_eq!(found(&link, &usher, Some(&made)).unwrap(), Found::Foreign);
         make(&link, &made.target).unwrap();
         assert_eq!(found(&link, &usher, Some(&made)).unwrap(), Found::Other(made.target));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     docker::{self, Docker},
-    file::{File, missing_directories},
+    file::File,
     format::Format,
     git::{self, Git},
     links::{self, Found, Lies},
@@ -103,14 +103,13 @@ fn link_step(path: &Path, usher: &Path, records: &mut Records, plan: &mut Plan) 
             (Some(was), told)
         }
     };
-    let missing = missing_directories(path);
-    let mut made = Link { path: path.to_owned(), target: usher.to_owned(), was, directories: missing };
+    records.make_way(path);
+    let mut made = Link { path: path.to_owned(), target: usher.to_owned(), was };
     if let Some(before) = noted.map(|at| records.links.remove(at)) {
         // What was there before usher is what is to be there after it.
         if made.was.as_ref() == Some(&before.target) {
             made.was = before.was;
         }
-        made.directories.splice(0..0, before.directories);
     }
     records.links.push(made);
     plan.steps.push(Step::Link { path: path.to_owned(), target: usher.to_owned(), told });
@@ -132,10 +131,10 @@ fn write_step(
         Tool::Docker => Box::new(Docker(&install.file)),
     };
     format.check(&before, &install.wants)?;
+    records.make_way(&file.path);
     let mut edited = records.take_file(&file.path).unwrap_or_else(|| Edited {
         path: file.path.clone(),
         created: file.text.is_none(),
-        directories: missing_directories(&file.path),
         entries: Vec::new(),
     });
     let (at, so_far) = replace(install, records);
@@ -185,13 +184,13 @@ pub(super) fn unused_links(records: &mut Records, plan: &mut Plan) -> Result<(),
     let (kept, unused): (Vec<_>, Vec<_>) =
         records.links.drain(..).partition(|link| used.contains(&link.path));
     records.links = kept;
-    for Link { path, target, was, directories } in unused {
+    for Link { path, target, was } in unused {
         let lies = links::lies(&path)?;
         match (&lies, was) {
             (Lies::Nothing, _) => {}
             (Lies::Link(found), was) if *found == target => plan.steps.push(match was {
                 Some(target) => Step::Link { path: path.clone(), target, told: ", as before".to_owned() },
-                None => Step::Unlink { path: path.clone(), directories },
+                None => Step::Unlink { path: path.clone(), directories: records.way_to(&path) },
             }),
             _ => plan
                 .notes
@@ -199,6 +198,7 @@ pub(super) fn unused_links(records: &mut Records, plan: &mut Plan) -> Result<(),
         }
         plan.seen.push(Seen::Link(path, lies));
     }
+    records.forget_ways();
     Ok(())
 }
 

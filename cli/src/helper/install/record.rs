@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{file::File, named, splice::Splice};
+use super::{
+    file::{File, missing_directories},
+    named,
+    splice::Splice,
+};
 use crate::{args::Tool, caller::Caller, error::Error};
 
 const VERSION: u32 = 2;
@@ -17,6 +21,8 @@ pub(super) struct Records {
     pub(super) installs: Vec<Install>,
     pub(super) files: Vec<Edited>,
     pub(super) links: Vec<Link>,
+    /// Those that were made for files and links.
+    pub(super) directories: Vec<PathBuf>,
 }
 
 /// One tool, for one profile or for all, in one file: what it needs, whoever brought it there.
@@ -43,8 +49,6 @@ pub(super) struct Edited {
     pub(super) path: PathBuf,
     /// The file was not there before.
     pub(super) created: bool,
-    /// Nor were these, which it lies in.
-    pub(super) directories: Vec<PathBuf>,
     /// In the order in which they were made.
     pub(super) entries: Vec<Entry>,
 }
@@ -68,7 +72,6 @@ pub(super) struct Link {
     pub(super) target: PathBuf,
     /// Where it led before.
     pub(super) was: Option<PathBuf>,
-    pub(super) directories: Vec<PathBuf>,
 }
 
 /// The records, and the file that they are in.
@@ -128,6 +131,27 @@ impl Records {
         if !edited.entries.is_empty() || self.installs.iter().any(|install| install.file == edited.path) {
             self.files.push(edited);
         }
+    }
+
+    /// Notes which directories will be made for `path`.
+    pub(super) fn make_way(&mut self, path: &Path) {
+        let missing = missing_directories(path).into_iter();
+        let new: Vec<_> = missing.filter(|directory| !self.directories.contains(directory)).collect();
+        self.directories.extend(new);
+    }
+
+    /// Those that `path` lies in, the outermost first: with the last of what is in them they go.
+    pub(super) fn way_to(&self, path: &Path) -> Vec<PathBuf> {
+        let mut way: Vec<_> = self.directories.iter().filter(|dir| path.starts_with(dir)).cloned().collect();
+        way.sort();
+        way
+    }
+
+    /// Forgets those in which there is nothing of ours any more.
+    pub(super) fn forget_ways(&mut self) {
+        let files = self.files.iter().map(|edited| &edited.path);
+        let ours: Vec<_> = files.chain(self.links.iter().map(|link| &link.path)).collect();
+        self.directories.retain(|dir| ours.iter().any(|path| path.starts_with(dir)));
     }
 
     /// Their text; none where there is nothing to note.
@@ -204,6 +228,24 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_known_as_long_as_there_is_something_of_ours_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, one) = (dir.path().join("a/bin"), dir.path().join("a/bin/one"));
+        let other = Link { path: bin.join("other"), target: "/u".into(), was: None };
+        let mut records = Records { links: vec![other], ..Records::default() };
+        records.make_way(&one);
+        records.make_way(&one);
+        assert_eq!(records.directories, [dir.path().join("a"), bin.clone()]);
+        assert_eq!(records.way_to(&one), records.directories);
+        assert!(records.way_to(&dir.path().join("b")).is_empty());
+        records.forget_ways();
+        assert_eq!(records.directories.len(), 2);
+        records.links.clear();
+        records.forget_ways();
+        assert!(records.directories.is_empty());
+    }
+
+    #[test]
     fn what_is_noted_is_read_again() {
         let want = want("credHelpers", "usher");
         let entry = Entry {
@@ -211,15 +253,14 @@ mod tests {
             was: Some("pass".to_owned()),
             splices: vec![Splice::between("a", "ab")],
         };
-        let file =
-            Edited { path: "/f".into(), created: true, directories: vec!["/d".into()], entries: vec![entry] };
-        let link =
-            Link { path: "/l".into(), target: "/usher-1.2".into(), was: None, directories: Vec::new() };
+        let file = Edited { path: "/f".into(), created: true, entries: vec![entry] };
+        let link = Link { path: "/l".into(), target: "/usher-1.2".into(), was: None };
         let records = Records {
             version: VERSION,
             installs: vec![install("/f", vec![want])],
             files: vec![file],
             links: vec![link],
+            directories: vec!["/d".into()],
         };
         let text = records.text(Path::new("/h")).unwrap().unwrap();
         assert_eq!(parse(&text, Path::new("/h")).unwrap(), records);

@@ -78,10 +78,10 @@ fn take(install: &Install, records: &mut Records, plan: &mut Plan, caller: &Call
     plan.notes.extend(settled.is_rough.then(|| rough(&path)));
     edited.entries = settled.entries;
     let goes = edited.created && edited.entries.is_empty() && format.is_empty(&settled.text)?;
-    let directories = edited.directories.clone();
     records.keep_file(edited);
     if settled.text != before || goes {
         let after = (!goes).then_some(settled.text);
+        let directories = records.way_to(&file.path);
         plan.steps.push(Step::Write { file, after, told: settled.told, directories });
     }
     Ok(())

@@ -190,6 +190,22 @@ fn a_value_of_ours_is_replaced_and_nobody_elses() {
 }
 
 #[test]
+fn one_value_is_meant_whatever_it_looks_like_and_no_line_without_any() {
+    let odd = "/a.b/git-credential-usher\\ [x](y){1}*+?|^$ !z";
+    for value in [odd, "", "!f() { echo \"$1\"; }; f", "\u{e4}"] {
+        let (wants, other) = ([helper(value)], helper("/aXb/git-credential-usher"));
+        let before = "[credential]\n\thelper\n";
+        let text = git().put(before, &Change { want: other, was: None }).unwrap();
+        let added = git().put(&text, &Change { want: wants[0].clone(), was: None }).unwrap();
+        let entry = Entry { want: wants[0].clone(), was: None, splices: Vec::new() };
+        assert_eq!(git().take(&added, &entry).unwrap(), text, "{value:?}");
+        let back = Entry { was: Some("x".to_owned()), ..entry };
+        let expected = format!("{text}\thelper = x\n");
+        assert_eq!(git().take(&added, &back).unwrap(), expected, "{value:?}");
+    }
+}
+
+#[test]
 fn a_line_without_a_value_is_an_error_only_where_git_fails_on_it() {
     let wants = wants_of(&[place("https://a.example.com/x/")]);
     for text in
