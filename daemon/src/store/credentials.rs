@@ -98,7 +98,7 @@ fn name(sealer: &Sealer, key: &CredentialKey) -> String {
 }
 
 impl<D: Disk> Files<D> {
-    fn read_credentials(&self) -> Result<Vec<Stored>, String> {
+    pub(super) fn read_credentials(&self) -> Result<Vec<Stored>, String> {
         let kind = Kind { ending: CREDENTIAL, max_file: MAX_FILE, is_spare: false };
         self.read_all(&kind, |stem, sealed| {
             let stored = decode(&self.sealer.unseal(stem, sealed)?)?;
@@ -107,14 +107,14 @@ impl<D: Disk> Files<D> {
         })
     }
 
-    fn put_credential(&self, stored: &Stored) -> io::Result<()> {
+    pub(super) fn put_credential(&self, stored: &Stored) -> io::Result<()> {
         let stem = name(&self.sealer, &stored.0);
         let sealed = self.sealer.seal(&stem, encode(stored)).map_err(io::Error::other)?;
         self.disk.persist(self.disk.create(&sealed)?, &format!("{stem}{CREDENTIAL}"))?;
         self.disk.sync()
     }
 
-    fn remove_credentials(&self, keys: &[CredentialKey]) -> io::Result<()> {
+    pub(super) fn remove_credentials(&self, keys: &[CredentialKey]) -> io::Result<()> {
         let names = keys.iter().map(|key| format!("{}{CREDENTIAL}", name(&self.sealer, key)));
         let removed: Vec<_> = names.map(|name| self.disk.remove(&name)).collect();
         removed.into_iter().collect::<io::Result<()>>()?;

@@ -53,10 +53,14 @@ pub(super) fn kept(disk: &SimDisk) -> BTreeMap<String, String> {
 }
 
 /// xorshift64*: good enough for choices, and the same everywhere.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn of(seed: u64) -> Self {
+        Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -65,7 +69,7 @@ impl Random {
 }
 
 fn schedule(seed: u64) {
-    let mut random = Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut random = Random::of(seed);
     let disk = SimDisk::default();
     // What each key may be: after a write that was told to have worked, that alone.
     let mut may_be: BTreeMap<u64, Vec<Option<u64>>> = (0..3).map(|profile| (profile, vec![None])).collect();
@@ -117,13 +121,18 @@ fn schedule(seed: u64) {
     }
 }
 
+/// Runs the schedule that the environment names, or as many as it says.
+pub(super) fn schedules(number: u64, schedule: fn(u64)) {
+    let told = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match told("USHER_SEED") {
+        Some(seed) => schedule(seed),
+        None => (0..told("USHER_SCHEDULES").unwrap_or(number)).for_each(schedule),
+    }
+}
+
 #[test]
 fn after_a_power_cut_each_key_is_as_before_or_as_it_was_to_be() {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    match number("USHER_SEED") {
-        Some(seed) => schedule(seed),
-        None => (0..number("USHER_SCHEDULES").unwrap_or(2_000)).for_each(schedule),
-    }
+    schedules(2_000, schedule);
 }
 
 #[test]
