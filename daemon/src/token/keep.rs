@@ -75,6 +75,7 @@ impl Engine {
         for kept in all {
             let this_boot = kept.this_boot;
             let (id, unrevoked) = (kept.record.key.clone(), kept.record.unrevoked.len());
+            self.note_kept(&kept.record);
             match self.directory().find(&id, self.now()) {
                 Some(entry) if self.restore_key(&entry, kept) => {
                     restored += 1;
@@ -96,6 +97,13 @@ impl Engine {
         true
     }
 
+    /// These were issued here, whether they are of use to us or not.
+    fn note_kept(&self, record: &Record) {
+        let unrevoked = record.unrevoked.iter().map(|token| &token.access_token);
+        let own = record.token.iter().map(|token| &token.access_token);
+        unrevoked.chain(own).for_each(|token| self.note_issued(token));
+    }
+
     /// Whether there was anything of use.
     fn restore_key(&self, entry: &Arc<Entry>, kept: Kept) -> bool {
         let (Kept { mut record, this_boot }, now) = (kept, self.now());
@@ -105,7 +113,6 @@ impl Engine {
         let sent_ago = restore::sent_ago(&record, this_boot, now);
         let token = record.token.and_then(|token| {
             let lifetime = restore::lifetime(&token, record.written, this_boot, now)?;
-            self.note_issued(&token.access_token);
             Some(restore::token(token, lifetime))
         });
         let restored = entry.restore(token, &sent_ago, record.window, now);

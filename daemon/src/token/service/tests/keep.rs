@@ -230,6 +230,29 @@ async fn what_waits_to_be_revoked_is_revoked_after_the_restart_and_once() {
 }
 
 #[tokio::test]
+async fn what_was_issued_before_a_restart_is_known_for_it_afterwards() {
+    let (mut world, archive) = keeping().await;
+    let revoking = || profiles([with_grant("p", |grant| grant.revocation_url = Some(url())), profile("q")]);
+    world.restart(&archive, &revoking()).await;
+    world.token().await;
+    world.idp.revocation_fails(failure(IssueErrorKind::Unreachable));
+    world.engine.forget_and_revoke("p", Duration::from_millis(1)).await.unwrap();
+    for name in ["p", "q"] {
+        world.ask(&TokenRequest { profile: name.into(), ..request() }).await.unwrap();
+    }
+    world.settle().await;
+    // One waits to be revoked, one is of use, and the profile of one is gone.
+    world.restart(&archive, &profiles([profile("p")])).await;
+    for token in ["token-1", "token-2", "token-3"] {
+        assert!(world.engine.has_issued(&token.into()), "{token}");
+    }
+    assert!(!world.engine.has_issued(&"token-4".into()));
+    let elsewhere = FakeArchive::default();
+    world.restart(&elsewhere, &profiles([profile("p")])).await;
+    assert!(!world.engine.has_issued(&"token-2".into()), "without what was kept nobody knows it");
+}
+
+#[tokio::test]
 async fn an_unused_token_that_is_dropped_does_not_come_back() {
     let (mut world, archive) = keeping().await;
     let short =
