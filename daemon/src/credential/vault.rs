@@ -1,7 +1,11 @@
 //! All stored credentials, in memory; those that are to last are on disk as well.
 //!
-//! Nobody's Get waits for a disk once the vault has been loaded. What is written is written one at a time, and before
-//! the answer.
+//! - [`state`]: what is known, and what a newer one does to an older one
+//!
+//! Of a name what was stored last is all that is known. Nobody's Get waits for a disk once the vault has been loaded.
+//! What is written is written one at a time, and before the answer.
+
+mod state;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,10 +15,11 @@ use std::{
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use self::state::{Entry, State};
 use super::ports::Safe;
 use crate::{
     domain::{
-        credential::{Credential, CredentialKey, Query, Stored},
+        credential::{Credential, Query, Stored},
         place::Site,
         secret::SecretString,
         time::Moment,
@@ -24,13 +29,23 @@ use crate::{
 
 /// As many are kept in memory alone; the one that was stored first goes.
 const MAX_FLEETING: usize = 1000;
+/// So many names can be stored in memory while it is not known what is on disk under them; more are refused.
+const MAX_UNSEEN: usize = 1000;
 /// As many are kept on disk; more are refused.
 const MAX_LASTING: usize = 1000;
 /// What is kept in memory alone is kept for no longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What has expired and cannot be removed from disk is tried again after this. It is not answered meanwhile.
+/// What has expired or was replaced and cannot be removed from disk is tried again after this. It is not answered
+/// meanwhile.
 const RETRY: Duration = Duration::from_secs(60);
+
+/// For so long a disk that could not be read is taken to be as it was, whoever asks: what keeps one waiting (a key's
+/// command that fails after ten seconds) keeps nobody waiting in turn. It is short enough that nothing has to end it.
+const LULL: Duration = Duration::from_secs(5);
+
+/// Those who want nothing of the disk wait no longer for it to be read the first time.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Why a credential could not be kept, found or erased, for people: all of it is about the safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -79,41 +94,14 @@ pub struct Vault {
     more: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    /// In the order in which they were stored.
-    entries: Vec<Entry>,
-    /// What is in the safe is among them.
-    is_loaded: bool,
-    /// Why the safe could not be used the last time; none: it could.
-    trouble: Option<String>,
-}
-
-struct Entry {
-    key: CredentialKey,
-    credential: Arc<Credential>,
-    lasts: bool,
-    until: Option<Moment>,
-}
-
-impl Entry {
-    fn is_over(&self, now: Moment) -> bool {
-        self.until.is_some_and(|until| until.reached(now))
-    }
-
-    fn is_meant(&self, query: &Query, secret: Option<&SecretString>) -> bool {
-        query.matches(&self.key, &self.credential)
-            && secret.is_none_or(|secret| self.credential.secret.is(secret))
-    }
-}
-
 impl Vault {
     /// An empty one. What is to last is kept in `safe`; none: it is refused.
     pub fn new(clock: Arc<dyn Clock>, safe: Option<Arc<dyn Safe>>) -> Self {
+        let state = State::new(safe.is_none());
         Self {
             clock,
             safe,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             turn: tokio::sync::Mutex::default(),
             more: Notify::new(),
         }
@@ -140,7 +128,8 @@ impl Vault {
         Ok(best.map(|(_, entry)| Arc::clone(&entry.credential)))
     }
 
-    /// Keeps a credential in the place of that of the same name.
+    /// Keeps a credential in the place of that of the same name, wherever that is. If it fails the older one is not
+    /// answered any more, unless it has the same secret.
     pub async fn store(self: &Arc<Self>, stored: Stored, keep: Keep) -> Result<(), VaultError> {
         let (key, credential) = stored;
         let now = self.clock.now();
@@ -151,28 +140,54 @@ impl Vault {
         };
         let entry = Entry { key, credential, lasts, until: left.map(|left| now + left) };
         if lasts {
-            self.load().await?;
             return self.alone(|vault| async move { vault.put(entry).await }).await;
         }
-        self.lock().insert(entry);
+        self.look().await;
+        let is_clean = self.lock().keep(entry, now)?;
         self.more.notify_one();
-        Ok(())
+        if is_clean {
+            return Ok(());
+        }
+        let settled = self.alone(|vault| async move { vault.settle().await }).await;
+        settled.map_err(|VaultError(why)| {
+            VaultError(format!(
+                "it is kept in memory, but an older one cannot be erased from disk, and would be answered again after a \
+                 restart of usherd: {why}"
+            ))
+        })
     }
 
     async fn put(&self, entry: Entry) -> Result<(), VaultError> {
+        let put = self.try_put(&entry).await;
         {
-            let state = self.lock();
-            let lasting = state.entries.iter().filter(|other| other.lasts && other.key != entry.key);
-            if lasting.count() >= MAX_LASTING {
-                return Err(VaultError(format!(
-                    "{MAX_LASTING} credentials are stored already: erase some (log out of what is not used any more)"
-                )));
+            let (now, mut state) = (self.clock.now(), self.lock());
+            match put {
+                Ok(()) => state.insert(entry),
+                Err(_) => state.outdate(&entry, now),
             }
         }
-        let put = self.safe()?.put((entry.key.clone(), Arc::clone(&entry.credential))).await;
-        self.noted(put)?;
-        self.lock().insert(entry);
         self.more.notify_one();
+        put
+    }
+
+    async fn try_put(&self, entry: &Entry) -> Result<(), VaultError> {
+        self.read().await?;
+        if self.lock().lasting_besides(&entry.key) >= MAX_LASTING {
+            return Err(VaultError(format!(
+                "{MAX_LASTING} credentials are stored already: erase some (log out of what is not used any more)"
+            )));
+        }
+        self.noted(self.safe()?.put((entry.key.clone(), Arc::clone(&entry.credential))).await)
+    }
+
+    /// Takes out of the safe what is not to be in it any more.
+    async fn settle(&self) -> Result<(), VaultError> {
+        let keys = self.lock().to_settle();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.noted(self.safe()?.remove(keys.clone()).await)?;
+        self.lock().settled(&keys);
         Ok(())
     }
 
@@ -185,36 +200,36 @@ impl Vault {
     ) -> Result<usize, VaultError> {
         if safely {
             self.load().await?;
+        } else {
+            self.look().await;
         }
-        self.take_out(move |entry| entry.is_meant(&query, secret.as_ref())).await
-    }
-
-    /// Takes these out, of the safe as well.
-    async fn take_out(
-        self: &Arc<Self>,
-        is_out: impl Fn(&Entry) -> bool + Send + Sync + 'static,
-    ) -> Result<usize, VaultError> {
-        let fleeting = self.lock().drain(|entry| !entry.lasts && is_out(entry));
-        if !self.lock().entries.iter().any(&is_out) {
+        let (fleeting, is_done) = {
+            let mut state = self.lock();
+            let fleeting = state.erase(&query, secret.as_ref());
+            (fleeting, state.to_take_out(&query, secret.as_ref()).is_empty())
+        };
+        if is_done {
             return Ok(fleeting);
         }
         let work = |vault: Arc<Self>| async move {
-            let is_out = |entry: &Entry| entry.lasts && is_out(entry);
-            let keys = vault
-                .lock()
-                .entries
-                .iter()
-                .filter(|entry| is_out(entry))
-                .map(|entry| entry.key.clone())
-                .collect();
-            // From the disk first: what is still there has to be found again by the next try.
-            let removed = vault.noted(vault.safe()?.remove(keys).await);
-            removed.map_err(|VaultError(why)| {
+            let erased = vault.take_out(&query, secret.as_ref()).await;
+            erased.map_err(|VaultError(why)| {
                 VaultError(format!("it cannot be erased, and is still there: {why}"))
-            })?;
-            Ok(vault.lock().drain(is_out))
+            })
         };
         Ok(fleeting + self.alone(work).await?)
+    }
+
+    async fn take_out(&self, query: &Query, secret: Option<&SecretString>) -> Result<usize, VaultError> {
+        let keys = self.lock().to_take_out(query, secret);
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        // From the disk first: what is still there has to be found again by the next try.
+        self.noted(self.safe()?.remove(keys.clone()).await)?;
+        let mut state = self.lock();
+        state.settled(&keys);
+        Ok(state.drain(|entry| entry.lasts && entry.is_meant(query, secret)).len())
     }
 
     /// Has `work` done by nobody else at the same time, and to its end: who asked for it may have gone meanwhile, and disk
@@ -291,35 +306,47 @@ impl Vault {
         outcome.map_err(VaultError)
     }
 
-    /// Reads what is in the safe, unless that has been done.
+    /// Reads what is in the safe, unless that has been done. Of those who want it at the same time one does so.
     pub async fn load(self: &Arc<Self>) -> Result<(), VaultError> {
-        if self.lock().is_loaded {
-            return Ok(());
+        self.safe()?;
+        if let Some(known) = self.lock().known(self.clock.now()) {
+            return known;
         }
         self.alone(|vault| async move { vault.read().await }).await
     }
 
-    async fn read(&self) -> Result<(), VaultError> {
-        if self.lock().is_loaded {
-            return Ok(());
+    /// Waits until it is known what is in the safe, or that it cannot be told; for a while, and for the first time alone.
+    async fn look(self: &Arc<Self>) {
+        let has_looked = {
+            let state = self.lock();
+            state.is_loaded || state.unread.is_some()
+        };
+        if !has_looked {
+            // Why it cannot be read is for those who want to read it.
+            let _ = tokio::time::timeout(LOOK, self.load()).await;
         }
-        let mut loaded = self.noted(self.safe()?.load().await)?;
+    }
+
+    async fn read(&self) -> Result<(), VaultError> {
+        let safe = self.safe()?;
+        if let Some(known) = self.lock().known(self.clock.now()) {
+            return known;
+        }
+        let read = self.noted(safe.load().await);
+        let now = self.clock.now();
+        let mut loaded = read.inspect_err(|error| self.lock().unread = Some((now, error.clone())))?;
         if !loaded.is_empty() {
             info!(credentials = loaded.len(), "stored credentials were read");
         }
         loaded.sort_by_key(|(_, credential)| credential.stored_at);
         loaded.drain(..loaded.len().saturating_sub(MAX_LASTING));
-        let now = self.clock.now();
         let entries = loaded.into_iter().map(|(key, credential)| {
             let until = credential.expires_at.map(|end| now + end.saturating_sub(now.wall));
             Entry { key, credential, lasts: true, until }
         });
-        let mut state = self.lock();
-        // What is in memory was stored later.
-        let later = std::mem::replace(&mut state.entries, entries.collect());
-        state.entries.extend(later);
-        state.is_loaded = true;
-        drop(state);
+        self.lock().take_over(entries.collect(), now);
+        // What cannot be removed now is tried again.
+        let _ = self.settle().await;
         self.more.notify_one();
         Ok(())
     }
@@ -331,17 +358,26 @@ impl Vault {
         {
             warn!(%error, "stored credentials cannot be read");
         }
+        let mut failed: Option<Moment> = None;
         loop {
             let now = self.clock.now();
-            let next =
-                self.lock().entries.iter().filter_map(|entry| entry.until).map(|end| end.after(now)).min();
-            match next {
-                Some(left) if left.is_zero() => {
-                    if let Err(error) = self.take_out(move |entry| entry.is_over(now)).await {
-                        warn!(%error, "a credential has expired");
-                        tokio::time::sleep(RETRY).await;
-                    }
+            let (next, is_clean) = {
+                let mut state = self.lock();
+                state.forget(now);
+                let ends = state.entries.iter().filter_map(|entry| entry.until);
+                (ends.map(|end| end.after(now)).min(), state.to_settle().is_empty())
+            };
+            let pause = failed.map(|at| RETRY.saturating_sub(now.boot.saturating_sub(at.boot)));
+            let pause = pause.filter(|pause| !is_clean && !pause.is_zero());
+            if !is_clean && pause.is_none() {
+                let settled = self.alone(|vault| async move { vault.settle().await }).await;
+                if let Err(error) = &settled {
+                    warn!(%error, "what has expired or was replaced cannot be removed from disk");
                 }
+                failed = settled.is_err().then(|| self.clock.now());
+                continue;
+            }
+            match next.into_iter().chain(pause).min() {
                 Some(left) => {
                     tokio::select! {
                         () = self.clock.sleep_until(now.boot.saturating_add(left)) => {}
@@ -357,26 +393,6 @@ impl Vault {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is complete before it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Puts one behind all others, in the place of that of the same name that is kept in the same way. If there are too
-    /// many in memory then, the first one goes.
-    fn insert(&mut self, entry: Entry) {
-        self.entries.retain(|other| other.key != entry.key || other.lasts != entry.lasts);
-        self.entries.push(entry);
-        let fleeting = self.entries.iter().filter(|entry| !entry.lasts).count();
-        if fleeting > MAX_FLEETING
-            && let Some(first) = self.entries.iter().position(|entry| !entry.lasts)
-        {
-            self.entries.remove(first);
-        }
-    }
-
-    /// Takes these out. How many there were.
-    fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> usize {
-        self.entries.extract_if(.., |entry| is_out(entry)).count()
     }
 }
 

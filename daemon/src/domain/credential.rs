@@ -73,10 +73,15 @@ pub struct Query {
 impl Query {
     /// Whether this credential is meant.
     pub fn matches(&self, key: &CredentialKey, credential: &Credential) -> bool {
+        self.covers(key, &credential.username)
+    }
+
+    /// Whether a credential of this name and this user is meant.
+    pub fn covers(&self, key: &CredentialKey, username: &str) -> bool {
         self.collection == key.collection
             && self.site.host == key.site.host
             && (self.site.path.is_none() || self.site.path == key.site.path)
-            && self.username.as_ref().is_none_or(|name| *name == credential.username)
+            && self.username.as_ref().is_none_or(|name| name == username)
     }
 }
 

@@ -1,0 +1,247 @@
+//! What the vault knows: one credential of each name, the one that was stored last, and what an older one has left on
+//! disk.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
+
+use super::{LULL, MAX_FLEETING, MAX_UNSEEN, VaultError};
+use crate::domain::{
+    credential::{Credential, CredentialKey, Query, Secret},
+    secret::{ExposeSecret, SecretString},
+    time::Moment,
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    /// In the order in which they were stored.
+    pub(super) entries: Vec<Entry>,
+    /// What is in the safe is among them, or outdated.
+    pub(super) is_loaded: bool,
+    /// When the safe could not be read the last time, and why.
+    pub(super) unread: Option<(Moment, VaultError)>,
+    /// Why the safe could not be used the last time; none: it could.
+    pub(super) trouble: Option<String>,
+    /// What the safe has under these names is not to be there any more, and is never answered.
+    outdated: BTreeMap<CredentialKey, Newer>,
+    hasher: RandomState,
+}
+
+pub(super) struct Entry {
+    pub(super) key: CredentialKey,
+    pub(super) credential: Arc<Credential>,
+    pub(super) lasts: bool,
+    pub(super) until: Option<Moment>,
+}
+
+/// What has made another one outdated. As long as nobody has seen that one it may turn out to be the same.
+enum Newer {
+    /// What was stored: by its user and a keyed hash, since its own time may be over by then.
+    Stored { username: String, secret: u64 },
+    /// It does not matter.
+    Other,
+}
+
+impl Entry {
+    pub(super) fn is_over(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until.reached(now))
+    }
+
+    pub(super) fn is_meant(&self, query: &Query, secret: Option<&SecretString>) -> bool {
+        query.matches(&self.key, &self.credential)
+            && secret.is_none_or(|secret| self.credential.secret.is(secret))
+    }
+
+    /// Whether there is nothing new in another one.
+    fn covers(&self, other: &Self, now: Moment) -> bool {
+        let (own, new) = (&*self.credential, &*other.credential);
+        let refresh_token = own.oauth_refresh_token.as_ref().map(ExposeSecret::expose_secret);
+        let has_newer_refresh_token = new
+            .oauth_refresh_token
+            .as_ref()
+            .is_some_and(|token| refresh_token != Some(token.expose_secret()));
+        self.key == other.key
+            && !self.is_over(now)
+            && own.username == new.username
+            && is_same(&own.secret, &new.secret)
+            && !has_newer_refresh_token
+    }
+}
+
+fn is_same(one: &Secret, other: &Secret) -> bool {
+    match (one, other) {
+        (Secret::Password(_), Secret::Password(secret)) => one.is(secret),
+        (Secret::Header { authtype: scheme, .. }, Secret::Header { authtype, credential }) => {
+            scheme == authtype && one.is(credential)
+        }
+        _ => false,
+    }
+}
+
+impl State {
+    /// Nothing is known yet; `is_loaded`: nor is there anything to be read.
+    pub(super) fn new(is_loaded: bool) -> Self {
+        Self { is_loaded, ..Self::default() }
+    }
+
+    /// How the safe is known to fare: it has been read, or could not be read a moment ago.
+    pub(super) fn known(&self, now: Moment) -> Option<Result<(), VaultError>> {
+        if self.is_loaded {
+            return Some(Ok(()));
+        }
+        let (at, error) = self.unread.as_ref()?;
+        (now.boot.saturating_sub(at.boot) < LULL).then(|| Err(error.clone()))
+    }
+
+    /// As many are on disk under other names.
+    pub(super) fn lasting_besides(&self, key: &CredentialKey) -> usize {
+        self.entries.iter().filter(|entry| entry.lasts && entry.key != *key).count()
+    }
+
+    /// Keeps one in memory, unless there is nothing new in it. Whether the safe is as it has to be then, as far as it is
+    /// known.
+    pub(super) fn keep(&mut self, entry: Entry, now: Moment) -> Result<bool, VaultError> {
+        if !self.is_loaded && !self.has_room_for(&entry.key) {
+            return Err(VaultError(format!(
+                "{MAX_UNSEEN} credentials were stored while those on disk cannot be read: put that right (`usher status` \
+                 says what it is)"
+            )));
+        }
+        self.outdate(&entry, now);
+        let is_clean = !self.is_loaded || !self.outdated.contains_key(&entry.key);
+        match self.entries.iter().position(|other| other.lasts && other.key == entry.key) {
+            // It is the same, and was stored last.
+            Some(at) => {
+                let same = self.entries.remove(at);
+                self.entries.push(same);
+            }
+            None => self.push(entry),
+        }
+        Ok(is_clean)
+    }
+
+    /// What cannot be seen is remembered of so many names.
+    fn has_room_for(&self, key: &CredentialKey) -> bool {
+        self.outdated.len() < MAX_UNSEEN || self.outdated.contains_key(key)
+    }
+
+    /// Something else was stored under its name than what is there: that is not answered any more.
+    pub(super) fn outdate(&mut self, newer: &Entry, now: Moment) {
+        let older = self.entries.iter().position(|other| other.key == newer.key);
+        let lasted = match older {
+            Some(at) if self.entries[at].covers(newer, now) => false,
+            Some(at) => self.entries.remove(at).lasts,
+            None => false,
+        };
+        if lasted || (!self.is_loaded && self.has_room_for(&newer.key)) {
+            let secret = self.hash(&newer.credential.secret);
+            let newer_one = Newer::Stored { username: newer.credential.username.clone(), secret };
+            self.outdated.insert(newer.key.clone(), newer_one);
+        }
+    }
+
+    /// Puts one behind all others that is in the safe now.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.outdated.remove(&entry.key);
+        self.push(entry);
+    }
+
+    /// Puts one behind all others, in the place of that of the same name. If there are too many in memory then, the first
+    /// one goes.
+    fn push(&mut self, entry: Entry) {
+        self.entries.retain(|other| other.key != entry.key);
+        self.entries.push(entry);
+        let fleeting = self.entries.iter().filter(|entry| !entry.lasts).count();
+        if fleeting > MAX_FLEETING
+            && let Some(first) = self.entries.iter().position(|entry| !entry.lasts)
+        {
+            self.entries.remove(first);
+        }
+    }
+
+    /// Takes over what was in the safe, in its order. What is in memory was stored later.
+    pub(super) fn take_over(&mut self, loaded: Vec<Entry>, now: Moment) {
+        let newer = std::mem::take(&mut self.outdated);
+        let mut later = std::mem::take(&mut self.entries);
+        for entry in loaded {
+            let is_same = match newer.get(&entry.key) {
+                None => {
+                    self.entries.push(entry);
+                    continue;
+                }
+                Some(Newer::Stored { username, secret }) => {
+                    *username == entry.credential.username
+                        && *secret == self.hash(&entry.credential.secret)
+                        && !entry.is_over(now)
+                }
+                Some(Newer::Other) => false,
+            };
+            match later.iter().position(|other| other.key == entry.key) {
+                Some(at) if is_same => later[at] = entry,
+                None if is_same => self.entries.push(entry),
+                _ => drop(self.outdated.insert(entry.key, Newer::Other)),
+            }
+        }
+        self.entries.append(&mut later);
+        self.is_loaded = true;
+        self.unread = None;
+    }
+
+    /// Forgets what is in memory alone and meant. How many there were.
+    pub(super) fn erase(&mut self, query: &Query, secret: Option<&SecretString>) -> usize {
+        let hash = secret.map(|secret| self.hasher.hash_one(secret.expose_secret()));
+        for (key, newer) in &mut self.outdated {
+            // If that is what is on disk, it is not to come back from there.
+            if let Newer::Stored { username, secret } = newer
+                && query.covers(key, username)
+                && hash.is_none_or(|hash| hash == *secret)
+            {
+                *newer = Newer::Other;
+            }
+        }
+        self.drain(|entry| !entry.lasts && entry.is_meant(query, secret)).len()
+    }
+
+    /// Forgets what is over. What was in the safe is to be taken out of it.
+    pub(super) fn forget(&mut self, now: Moment) {
+        for entry in self.drain(|entry| entry.is_over(now)) {
+            if entry.lasts {
+                self.outdated.insert(entry.key, Newer::Other);
+            }
+        }
+    }
+
+    /// What an erasure takes out of the safe: what is meant, and without a `secret` also what nobody is answered any more.
+    pub(super) fn to_take_out(&self, query: &Query, secret: Option<&SecretString>) -> Vec<CredentialKey> {
+        let meant = self.entries.iter().filter(|entry| entry.lasts && entry.is_meant(query, secret));
+        let user = |key: &CredentialKey| query.username.clone().filter(|_| key.username.is_empty());
+        let left = self.to_settle().into_iter().filter(|key| {
+            secret.is_none() && query.covers(key, &user(key).unwrap_or_else(|| key.username.clone()))
+        });
+        meant.map(|entry| entry.key.clone()).chain(left).collect()
+    }
+
+    /// What is to be taken out of the safe, if it is known what is there.
+    pub(super) fn to_settle(&self) -> Vec<CredentialKey> {
+        if self.is_loaded { self.outdated.keys().cloned().collect() } else { Vec::new() }
+    }
+
+    /// These have been taken out.
+    pub(super) fn settled(&mut self, keys: &[CredentialKey]) {
+        for key in keys {
+            self.outdated.remove(key);
+        }
+    }
+
+    /// Takes these out.
+    pub(super) fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        self.entries.extract_if(.., |entry| is_out(entry)).collect()
+    }
+
+    fn hash(&self, secret: &Secret) -> u64 {
+        let (Secret::Password(secret) | Secret::Header { credential: secret, .. }) = secret;
+        self.hasher.hash_one(secret.expose_secret())
+    }
+}
