@@ -26,6 +26,7 @@ use usher_testkit::{idp::FakeIdp, sandbox::Sandbox, usherd::Usherd};
 
 use crate::support::{World, frontdoor, named, sandbox, status};
 
+mod disk;
 mod newest;
 
 /// A daemon whose profile owns one host, and a part of another.

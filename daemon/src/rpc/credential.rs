@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 use tracing::{debug, info};
 use url::Url;
@@ -115,7 +116,7 @@ impl CredentialService for Credentials {
             }
             Whose::Unowned(Spot { site, .. }) if self.has_vault(peer) => {
                 let query = Query { collection, site, username: some(request.username) };
-                let found = self.vault.get(&query, request.persist).await.map_err(unavailable)?;
+                let found = within(patience, self.vault.get(&query, request.persist)).await?;
                 found.map(|stored| get_credential_response::Answer::Stored(words::credential(&stored)))
             }
             Whose::OfAnother(_) | Whose::Unowned(_) | Whose::Foreign => None,
@@ -128,6 +129,7 @@ impl CredentialService for Credentials {
         request: Request<StoreCredentialRequest>,
     ) -> Result<Response<StoreCredentialResponse>, Status> {
         let peer = self.caller(&request)?;
+        let patience = deadline::patience(request.metadata());
         let request = request.into_inner();
         let collection = words::collection(request.collection)?;
         let given = request.credential.unwrap_or_default();
@@ -162,13 +164,13 @@ impl CredentialService for Credentials {
         let keep = match (request.persist, request.timeout) {
             (true, _) => Keep::OnDisk,
             (false, None) => Keep::For(DEFAULT_TIMEOUT),
-            (false, timeout) => Keep::For(convert::span(timeout)?),
+            (false, told) => Keep::For(convert::span(told)?),
         };
         let credential = words::stored(given, self.issue.engine.now())?;
         let username = if has_one_user { String::new() } else { credential.username.clone() };
         let key = CredentialKey { collection, site, username };
         debug!(%peer, collection = key.collection, site = key.site.host, "credential stored");
-        self.vault.store((key, Arc::new(credential)), keep).await.map_err(unavailable)?;
+        within(patience, self.vault.store((key, Arc::new(credential)), keep)).await?;
         outcome(StoreOutcome::Stored, "")
     }
 
@@ -177,6 +179,7 @@ impl CredentialService for Credentials {
         request: Request<EraseCredentialRequest>,
     ) -> Result<Response<EraseCredentialResponse>, Status> {
         let peer = self.caller(&request)?;
+        let patience = deadline::patience(request.metadata());
         let request = request.into_inner();
         let collection = words::collection(request.collection)?;
         let secret = Some(SecretString::from(request.secret)).filter(|secret| !is_empty(secret));
@@ -195,8 +198,8 @@ impl CredentialService for Credentials {
         };
         if self.has_vault(peer) {
             let query = Query { collection, site: spot.site, username: some(request.username) };
-            let erased = self.vault.erase(query, secret, request.persist).await;
-            answer.erased = convert::count(erased.map_err(unavailable)?);
+            let erased = within(patience, self.vault.erase(query, secret, request.persist)).await?;
+            answer.erased = convert::count(erased);
         }
         Ok(Response::new(answer))
     }
@@ -206,6 +209,7 @@ impl CredentialService for Credentials {
         request: Request<ListCredentialsRequest>,
     ) -> Result<Response<ListCredentialsResponse>, Status> {
         let peer = self.caller(&request)?;
+        let patience = deadline::patience(request.metadata());
         let request = request.into_inner();
         let collection = words::collection(request.collection)?;
         let mut credentials: Vec<_> = self
@@ -218,7 +222,7 @@ impl CredentialService for Credentials {
             .flat_map(|slot| of_profile(&slot.profile))
             .collect();
         if self.has_vault(peer) {
-            let stored = self.vault.list(&collection, request.persist).await.map_err(unavailable)?;
+            let stored = within(patience, self.vault.list(&collection, request.persist)).await?;
             // What a profile answers for is not answered from here.
             credentials.extend(stored.into_iter().map(words::listed).filter(|listed| {
                 !matches!(self.whose(listed.place.clone(), ""), Ok(Whose::Owned(..)) | Err(_))
@@ -252,8 +256,20 @@ fn refused(error: &UrlError) -> Status {
     status::failure(&TokenError::from(error.clone())).into()
 }
 
-fn unavailable(error: VaultError) -> Status {
-    Failure::new(ErrorReason::StoreUnavailable, error.0).into()
+/// What the vault answers, while the caller still waits for it.
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, VaultError>>,
+) -> Result<T, Status> {
+    let failure = match timeout(patience, work).await {
+        Ok(done) => return done.map_err(|error| Failure::new(ErrorReason::StoreUnavailable, error.0).into()),
+        Err(_) => Failure::new(
+            ErrorReason::DeadlineExceeded,
+            "the store did not answer before the caller's deadline: its key's program or its disk is slow; what was \
+             begun may be done yet",
+        ),
+    };
+    Err(failure.into())
 }
 
 fn is_empty(secret: &SecretString) -> bool {
