@@ -1,5 +1,5 @@
-//! A git server over HTTP: the real `git http-backend`, behind a gate that wants a token of the IdP or a user's password,
-//! and writes down what it was sent.
+//! A git server over HTTP: the real `git http-backend`, and a store for git-lfs, behind a gate that wants a token of the
+//! IdP or a user's password, and writes down what it was sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,6 +21,8 @@ use crate::{
     server::Server,
     tokens::Issued,
 };
+
+mod lfs;
 
 /// How the server is to be, before it starts.
 #[derive(Debug, Default)]
@@ -45,6 +47,8 @@ struct State {
     issued: Vec<Issued>,
     users: Vec<(String, String)>,
     challenges: Vec<String>,
+    plain_http: bool,
+    large: lfs::Store,
     refused: Mutex<BTreeSet<String>>,
     redirects: Mutex<BTreeMap<String, String>>,
 }
@@ -88,6 +92,8 @@ impl Builder {
             issued: self.issued,
             users: self.users,
             challenges: self.challenges,
+            plain_http: self.plain_http,
+            large: lfs::Store::default(),
             refused: Mutex::default(),
             redirects: Mutex::default(),
         });
@@ -118,6 +124,21 @@ impl GitServer {
             1
         );
         self.state.repository(name, &files);
+    }
+
+    /// Makes a repository whose file `large.bin` is git-lfs's, with this content.
+    pub fn repository_with_large_file(&self, name: &str, content: &str) {
+        let pointer = self.state.large.put(content.as_bytes());
+        let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+        let inline =
+            |name: &str, text: &str| format!("M 100644 inline {name}\ndata {}\n{text}\n", text.len());
+        let files = inline(".gitattributes", attributes) + &inline("large.bin", &pointer);
+        self.state.repository(name, &files);
+    }
+
+    /// Whether git-lfs has brought this content.
+    pub fn has_large_file(&self, content: &str) -> bool {
+        self.state.large.has(content.as_bytes())
     }
 
     /// The commit that a branch of a repository is at.
@@ -167,6 +188,11 @@ impl GitServer {
     }
 }
 
+/// The value of a Basic `Authorization`, of a user name and a password with a colon between them.
+pub fn basic_value(pair: &str) -> String {
+    format!("Basic {}", STANDARD.encode(pair))
+}
+
 /// User name and password of a Basic `Authorization`.
 pub fn basic(authorization: &str) -> Option<(String, String)> {
     let pair = STANDARD.decode(authorization.strip_prefix("Basic ")?).ok()?;
@@ -183,6 +209,11 @@ impl State {
                 .challenges
                 .iter()
                 .fold(refusal, |reply, line| reply.header("WWW-Authenticate", line));
+        }
+        let origin = if self.plain_http { "http" } else { "https" };
+        let origin = format!("{origin}://{}", request.header("host").unwrap_or_default());
+        if let Some(reply) = self.large.answer(&origin, request) {
+            return reply;
         }
         let target = lock(&self.redirects)
             .iter()
@@ -320,8 +351,8 @@ mod tests {
             server.repository("a");
             assert!(clone(&ca, &server.url("a"), &format!("Bearer {token}")));
             assert!(!clone(&ca, &server.url("a"), "Bearer CANARY-of-nobody"));
-            let basic = STANDARD.encode(format!("oauth2:{token}"));
-            assert!(!clone(&ca, &server.url("a"), &format!("Basic {basic}")), "it did not offer Basic");
+            let basic = basic_value(&format!("oauth2:{token}"));
+            assert!(!clone(&ca, &server.url("a"), &basic), "it did not offer Basic");
             server.refuse(&token);
             assert!(!clone(&ca, &server.url("a"), &format!("Bearer {token}")));
         }
@@ -333,9 +364,8 @@ mod tests {
         let server =
             GitServer::builder().user("alice", "password").challenge("Basic realm=\"git\"").start(&ca);
         server.repository("a");
-        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-        assert!(clone(&ca, &server.url("a"), &basic("alice:password")));
-        assert!(!clone(&ca, &server.url("a"), &basic("bob:password")));
+        assert!(clone(&ca, &server.url("a"), &basic_value("alice:password")));
+        assert!(!clone(&ca, &server.url("a"), &basic_value("bob:password")));
         assert_eq!(server.head("a", "main").len(), 40);
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use self::auth::{Auth, Signer};
 use crate::{
     PATIENCE,
-    ca::{Ca, write_private},
+    ca::{Ca, Identity, write_private},
     http::Recorded,
     idp::{FakeIdp, dead_address},
     process::{Input, Process, text},
@@ -27,13 +27,15 @@ mod image;
 #[derive(Debug, Default)]
 pub struct Builder {
     auth: Auth,
+    tls: bool,
 }
 
-/// A running registry on 127.0.0.1, without TLS, which has the image `a/b:latest`. Stops when it is dropped.
+/// A running registry on 127.0.0.1 which has the image `a/b:latest`. Stops when it is dropped.
 #[derive(Debug)]
 pub struct Registry {
     process: Process,
     addr: SocketAddr,
+    tls: bool,
     tokens: Server,
     auth: Arc<Mutex<Auth>>,
     _dir: TempDir,
@@ -61,19 +63,28 @@ impl Builder {
         self
     }
 
+    /// TLS, with a certificate of the authority that it starts with; the server of its tokens, too. Its clients call it
+    /// by its name, `localhost`.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
     /// Starts it; panics if it is not installed.
     pub fn start(self, ca: &Ca) -> Registry {
         let program = programs::find("docker-registry");
         let auth = Arc::new(Mutex::new(self.auth));
         let (signer, answering) = (Signer::new(ca), Arc::clone(&auth));
-        let tokens = Server::start(None, move |request| {
+        let tls = self.tls;
+        let tokens = Server::start(tls.then(|| ca.server()), move |request| {
             answering.lock().unwrap_or_else(PoisonError::into_inner).answer(request, &signer)
         });
         // The port is free for a moment only; whoever takes it in between makes this start over.
         let (process, addr, dir) = (0..10)
-            .find_map(|_| try_start(&program, ca, &tokens.base_url(), dead_address()))
+            .find_map(|_| try_start(&program, ca, &tokens.base_url(), tls, dead_address()))
             .expect("docker-registry does not start");
-        Registry { process, addr, tokens, auth, _dir: dir }
+        Registry { process, addr, tls, tokens, auth, _dir: dir }
     }
 }
 
@@ -83,14 +94,19 @@ impl Registry {
         Builder::default()
     }
 
-    /// `127.0.0.1:PORT`: how its clients call it.
+    /// `127.0.0.1:PORT`, or with TLS `localhost:PORT`: how its clients call it.
     pub fn host(&self) -> String {
-        self.addr.to_string()
+        if self.tls { format!("localhost:{}", self.addr.port()) } else { self.addr.to_string() }
     }
 
-    /// `127.0.0.1:PORT/a/b:latest`.
+    /// The same as a URL.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.host())
+    }
+
+    /// `HOST/a/b:latest`.
     pub fn image(&self) -> String {
-        format!("{}/{}:latest", self.addr, image::REPOSITORY)
+        format!("{}/{}:latest", self.host(), image::REPOSITORY)
     }
 
     /// Every request that came for a token.
@@ -115,14 +131,21 @@ fn try_start(
     program: &std::path::Path,
     ca: &Ca,
     realm: &str,
+    tls: bool,
     addr: SocketAddr,
 ) -> Option<(Process, SocketAddr, TempDir)> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     image::write(&dir.path().join("storage"));
     let config = dir.path().join("config.yml");
+    let Identity { cert, key, .. } = ca.server();
+    let tls = if tls {
+        format!(", tls: {{ certificate: {}, key: {} }}", cert.display(), key.display())
+    } else {
+        String::new()
+    };
     let settings = format!(
         "version: 0.1\nlog: {{ level: info }}\nstorage: {{ filesystem: {{ rootdirectory: {storage} }} }}\n\
-         http: {{ addr: \"{addr}\", secret: not-a-secret }}\n\
+         http: {{ addr: \"{addr}\", secret: not-a-secret{tls} }}\n\
          auth: {{ token: {{ realm: \"{realm}/token\", service: {service}, issuer: {issuer}, \
          rootcertbundle: {root} }} }}\n",
         storage = dir.path().join("storage").display(),
@@ -147,14 +170,20 @@ fn try_start(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client;
+    use crate::{client, git_server::basic_value};
 
     #[test]
     fn the_real_registry_believes_the_tokens_made_here() {
+        for builder in [Registry::builder(), Registry::builder().tls()] {
+            believes_its_tokens(builder);
+        }
+    }
+
+    fn believes_its_tokens(builder: Builder) {
         let ca = Ca::new();
         let idp = FakeIdp::start(&ca);
-        let registry = Registry::builder().accept(&idp, "oauth2").user("alice", "password").start(&ca);
-        let manifest = format!("http://{}/v2/{}/manifests/latest", registry.host(), image::REPOSITORY);
+        let registry = builder.accept(&idp, "oauth2").user("alice", "password").start(&ca);
+        let manifest = format!("{}/v2/{}/manifests/latest", registry.origin(), image::REPOSITORY);
         let refusal = client::get(&ca, &manifest, &[]).unwrap();
         let challenge = refusal.header("www-authenticate").unwrap().to_owned();
         assert!(refusal.status == 401 && challenge.starts_with("Bearer realm="), "{challenge}");
@@ -164,7 +193,7 @@ mod tests {
             auth::SERVICE
         );
         let ask = |pair: &str| {
-            let authorization = auth::basic_value(pair);
+            let authorization = basic_value(pair);
             client::get(&ca, &url, &[("Authorization", &authorization)]).unwrap()
         };
         let token = idp.tokens().issue();

@@ -77,12 +77,6 @@ impl Auth {
     }
 }
 
-/// The value of a Basic `Authorization`.
-#[cfg(test)]
-pub(super) fn basic_value(pair: &str) -> String {
-    format!("Basic {}", STANDARD.encode(pair))
-}
-
 /// Signs the registry's tokens with a key whose certificate is of the authority that the registry trusts.
 #[derive(Debug)]
 pub(super) struct Signer {
