@@ -1,4 +1,4 @@
-//! Credential helpers, asked by the real clients: git, docker, skopeo and kubectl, each with a home of its own.
+//! Credential helpers, asked by the real clients: git, docker, skopeo, podman, buildah and kubectl, each with a home of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,8 @@ mod hostile;
 mod kubectl;
 mod matching;
 mod older_git;
+mod place;
+mod podman;
 mod skopeo;
 mod storing;
 

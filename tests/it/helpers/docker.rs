@@ -1,62 +1,42 @@
 //! docker's CLI and a real registry: logins that are stored, and a profile's token in their place.
 
-use std::{path::PathBuf, process::Command};
+use std::{ops::Deref, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
-use usher_testkit::{
-    ca::Ca,
-    git_server::basic,
-    idp::FakeIdp,
-    process::Output,
-    programs,
-    registry::{Builder, Registry},
-    tokens::canary,
-    usherd::Usherd,
-};
+use usher_testkit::{ca::Ca, idp::FakeIdp, process::Output, programs, registry::Registry, tokens::canary};
 
-use super::{call_usher, client, helper, owner, run};
+use super::{
+    client, helper, owner,
+    place::{NOT_FOUND, Place},
+    run,
+};
 use crate::support::sandbox;
 
-const NOT_FOUND: &str = "credentials not found in native keychain\n";
+/// A docker that asks usher about a registry.
+struct Docker(Place);
 
-/// A registry, and a docker that asks usher about it.
-struct Docker {
-    usherd: Usherd,
-    idp: FakeIdp,
-    registry: Registry,
-    password: String,
-    // Its root is read for every token request.
-    _ca: Ca,
+impl Deref for Docker {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 impl Docker {
+    fn new(place: Place) -> Self {
+        place.usherd.file("home/.docker/config.json", "{\"credsStore\":\"usher\"}");
+        Self(place)
+    }
+
     /// The registry is its users' own.
     fn stored() -> Self {
-        Self::new(None, |builder, _| builder)
+        Self::new(Place::stored(Registry::builder()))
     }
 
     /// The registry is a profile's, whose token goes with this user name.
     fn owned(username: &str) -> Self {
-        Self::new(Some(username), |builder, idp| builder.accept(idp, username))
-    }
-
-    fn new(username: Option<&str>, accept: impl FnOnce(Builder, &FakeIdp) -> Builder) -> Self {
-        let ca = Ca::new();
-        let idp = FakeIdp::start(&ca);
-        let password = canary("PASSWORD");
-        let registry = accept(Registry::builder().user("alice", &password), &idp).start(&ca);
-        let sandbox = sandbox();
-        sandbox.watch(&idp);
-        sandbox.leaks().token("alice's password", &password);
-        let url = match username {
-            Some(_) => format!("http://{}/", registry.host()),
-            None => "https://elsewhere.example.com/".to_owned(),
-        };
-        let profile = owner(&sandbox, &ca, &idp, &url, username.unwrap_or("oauth2"));
-        sandbox.config(&format!("{profile}[store]\nkey = {{ file = \"store.key\" }}\n"));
-        call_usher(&sandbox, &["docker-credential-usher"]);
-        sandbox.file("home/.docker/config.json", "{\"credsStore\":\"usher\"}");
-        Self { usherd: sandbox.start(), idp, registry, password, _ca: ca }
+        Self::new(Place::owned(Registry::builder(), username))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -80,19 +60,9 @@ impl Docker {
         self.run(&["manifest", "inspect", "--insecure", &self.registry.image()], "")
     }
 
-    fn helper(&self, operation: &str, input: &str) -> Output {
-        helper(&self.usherd, &["docker", operation], input)
-    }
-
     fn config(&self) -> Value {
         let file: PathBuf = self.usherd.dir().join("home/.docker/config.json");
         serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-    }
-
-    /// Whom the registry's token server let in, or not: user and password of each request.
-    fn callers(&self) -> Vec<Option<(String, String)>> {
-        let of = |value: Option<&str>| value.and_then(basic);
-        self.registry.token_requests().iter().map(|request| of(request.header("authorization"))).collect()
     }
 }
 
@@ -125,17 +95,14 @@ fn a_login_is_stored_and_gone_with_the_logout() {
 fn a_login_survives_a_restart_of_usherd() {
     let docker = Docker::stored();
     let _ = docker.login().expect_ok();
-    let Docker { usherd, idp, registry, password, _ca: ca } = docker;
-    let sandbox = usherd.sandbox().clone();
-    drop(usherd.stop());
-    let docker = Docker { usherd: sandbox.start(), idp, registry, password, _ca: ca };
+    let docker = Docker(docker.0.restarted());
     is_image(&docker.inspect().expect_ok());
 }
 
 #[test]
 fn an_identity_token_is_stored_in_the_passwords_place() {
     let identity = canary("IDENTITY");
-    let docker = Docker::new(None, |builder, _| builder.identity(&identity));
+    let docker = Docker::new(Place::stored(Registry::builder().identity(&identity)));
     docker.usherd.leaks().token("the identity token", &identity);
     let _ = docker.login().expect_ok();
     let got = docker.helper("get", &docker.registry.host()).expect_ok().stdout;
@@ -152,10 +119,7 @@ fn a_profiles_token_is_the_password_under_its_user_name() {
     let docker = Docker::owned("oauth2");
     is_image(&docker.inspect().expect_ok());
     is_image(&docker.inspect().expect_ok());
-    let [token] = &docker.idp.issued()[..] else { panic!("not one token") };
-    let callers = docker.callers();
-    let expected = Some(("oauth2".to_owned(), token.clone()));
-    assert!(!callers.is_empty() && callers.iter().all(|caller| *caller == expected));
+    docker.all_came_with_the_token("oauth2");
     let listed: Value = serde_json::from_str(&docker.helper("list", "").expect_ok().stdout).unwrap();
     assert_eq!(listed, json!({ docker.registry.host(): "oauth2" }));
 }
@@ -229,4 +193,15 @@ fn a_refused_token_stays_until_somebody_says_so() {
     let _ = docker.usherd.usher(&["forget", "frontdoor"]).expect_ok();
     is_image(&docker.inspect().expect_ok());
     assert_eq!(docker.idp.token_requests(), 2);
+}
+
+#[test]
+fn a_registry_with_tls_is_the_profiles_by_its_name_and_port() {
+    let docker = Docker::new(Place::owned(Registry::builder().tls(), "oauth2"));
+    let mut command = docker.command(&["manifest", "inspect", &docker.registry.image()]);
+    command.env("SSL_CERT_FILE", docker.ca.pem());
+    is_image(&run(&docker.usherd, command, "").expect_ok());
+    docker.all_came_with_the_token("oauth2");
+    let listed: Value = serde_json::from_str(&docker.helper("list", "").expect_ok().stdout).unwrap();
+    assert_eq!(listed, json!({ docker.registry.host(): "oauth2" }));
 }

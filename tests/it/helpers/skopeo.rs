@@ -1,33 +1,26 @@
-//! skopeo, which stands for podman and buildah too: they read their credentials with the same library.
+//! skopeo, told of usher in each of its ways.
 
-use std::process::Command;
+use std::{ops::Deref, process::Command};
 
 use serde_json::Value;
-use usher_testkit::{
-    ca::Ca, git_server::basic, idp::FakeIdp, process::Output, programs, registry::Registry, usherd::Usherd,
-};
+use usher_testkit::{process::Output, programs, registry::Registry};
 
-use super::{call_usher, client, owner, run};
-use crate::support::sandbox;
+use super::{client, place::Place, run};
 
-struct Skopeo {
-    usherd: Usherd,
-    idp: FakeIdp,
-    registry: Registry,
-    // Its root is read for every token request.
-    _ca: Ca,
+/// A skopeo that asks usher about a registry.
+struct Skopeo(Place);
+
+impl Deref for Skopeo {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
 }
 
 impl Skopeo {
     fn new(username: &str) -> Self {
-        let ca = Ca::new();
-        let idp = FakeIdp::start(&ca);
-        let registry = Registry::builder().accept(&idp, username).start(&ca);
-        let sandbox = sandbox();
-        sandbox.watch(&idp);
-        sandbox.config(&owner(&sandbox, &ca, &idp, &format!("http://{}/", registry.host()), username));
-        call_usher(&sandbox, &["docker-credential-usher"]);
-        Self { usherd: sandbox.start(), idp, registry, _ca: ca }
+        Self(Place::owned(Registry::builder(), username))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -44,10 +37,15 @@ impl Skopeo {
 
     /// `skopeo inspect`, told of usher by `auth.json`.
     fn inspect(&self) -> Output {
+        self.inspect_with(&["--tls-verify=false"])
+    }
+
+    fn inspect_with(&self, options: &[&str]) -> Output {
         let text = format!("{{\"credHelpers\":{{\"{}\":\"usher\"}}}}", self.registry.host());
         let auth = self.usherd.file("home/auth.json", &text);
         let image = format!("docker://{}", self.registry.image());
-        let mut command = self.command(&["inspect", "--tls-verify=false", &image]);
+        let mut command = self.command(&["inspect"]);
+        command.args(options).arg(image);
         command.env("REGISTRY_AUTH_FILE", auth);
         self.run(command)
     }
@@ -62,20 +60,14 @@ fn is_image(output: Output) {
 fn an_auth_file_names_usher_for_a_registry() {
     let skopeo = Skopeo::new("oauth2");
     is_image(skopeo.inspect());
-    let expected = ("oauth2".to_owned(), skopeo.idp.issued().remove(0));
-    let requests = skopeo.registry.token_requests();
-    let sent: Vec<_> =
-        requests.iter().filter_map(|request| basic(request.header("authorization")?)).collect();
-    assert!(!sent.is_empty() && sent.iter().all(|pair| *pair == expected));
+    skopeo.all_came_with_the_token("oauth2");
 }
 
 #[test]
 fn an_identity_token_works_there_too() {
     let skopeo = Skopeo::new("<token>");
     is_image(skopeo.inspect());
-    let requests = skopeo.registry.token_requests();
-    let token = ("refresh_token".to_owned(), skopeo.idp.issued().remove(0));
-    assert!(requests.iter().any(|request| request.method == "POST" && request.form().contains(&token)));
+    skopeo.all_came_with_an_identity();
 }
 
 #[test]
@@ -97,4 +89,14 @@ fn what_kept_usher_from_answering_is_shown() {
     let failed = skopeo.inspect();
     assert!(!failed.status.success() && failed.stderr.contains("invalid_client"), "{}", failed.stderr);
     assert!(skopeo.registry.token_requests().is_empty(), "nobody went there without a credential");
+}
+
+#[test]
+fn a_registry_with_tls_is_the_profiles_by_its_name_and_port() {
+    let skopeo = Skopeo(Place::owned(Registry::builder().tls(), "oauth2"));
+    let failed = skopeo.inspect_with(&[]);
+    assert!(failed.stderr.contains("unknown authority"), "it looks at the certificate: {}", failed.stderr);
+    let certificates = skopeo.certificates();
+    is_image(skopeo.inspect_with(&["--cert-dir", certificates.to_str().unwrap()]));
+    skopeo.all_came_with_the_token("oauth2");
 }

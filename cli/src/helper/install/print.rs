@@ -68,12 +68,12 @@ fn for_docker(usher: &Path, places: &[Place]) -> Result<String, Error> {
         "# docker: ~/.docker/config.json, and a link in PATH: ln -s {usher} ~/.local/bin/{link}\n{text}\n"
     );
     all += if places.is_empty() {
-        "\n# podman, skopeo, buildah: ~/.config/containers/registries.conf, and the same link\n\
-         credential-helpers = [\"containers-auth.json\", \"usher\"]\n"
+        "\n# podman, skopeo, buildah: ~/.config/containers/registries.conf.d/usher.conf, and the same link\n\
+         credential-helpers = [\"usher\"]\n"
     } else {
         "\n# podman, skopeo, buildah: the same credHelpers in ${XDG_RUNTIME_DIR}/containers/auth.json, or in \
-         $REGISTRY_AUTH_FILE,\n# and the same link; for every registry ~/.config/containers/registries.conf:\n\
-         # credential-helpers = [\"containers-auth.json\", \"usher\"]\n"
+         $REGISTRY_AUTH_FILE,\n# and the same link; for every registry ~/.config/containers/registries.conf.d/usher.conf:\n\
+         # credential-helpers = [\"usher\"]\n"
     };
     Ok(all)
 }
