@@ -16,7 +16,7 @@ use usher_proto::{
     },
 };
 
-use super::{convert, convert::credential as words, deadline, status, token::Issue};
+use super::{convert, convert::credential as words, deadline, status, token::Issue, undropped::Undropped};
 use crate::{
     access::Peer,
     credential::vault::{Keep, Vault, VaultError},
@@ -37,6 +37,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(900);
 pub struct Credentials {
     issue: Issue,
     vault: Arc<Vault>,
+    undropped: Undropped,
 }
 
 /// Whose a place is.
@@ -60,7 +61,7 @@ struct Spot {
 impl Credentials {
     /// Over this engine, and this vault.
     pub fn new(issue: Issue, vault: Arc<Vault>) -> Self {
-        Self { issue, vault }
+        Self { issue, vault, undropped: Undropped::default() }
     }
 
     fn caller<M>(&self, request: &Request<M>) -> Result<Peer, Status> {
@@ -98,11 +99,12 @@ impl CredentialService for Credentials {
         let collection = words::collection(request.collection)?;
         let answer = match self.whose(request.place, &request.profile)? {
             Whose::Owned(profile, url, _) => {
+                let told = self.undropped.take(peer.uid, &url);
                 let wanted = TokenRequest {
                     profile: profile.name.clone(),
                     url: url.to_string(),
                     min_ttl: convert::span(request.min_ttl)?,
-                    rejected_token_id: request.rejected_token_id,
+                    rejected_token_id: some(request.rejected_token_id).or(told).unwrap_or_default(),
                     patience,
                     ..TokenRequest::default()
                 };
@@ -185,9 +187,13 @@ impl CredentialService for Credentials {
         let secret = Some(SecretString::from(request.secret)).filter(|secret| !is_empty(secret));
         let mut answer = EraseCredentialResponse::default();
         let spot = match self.whose(request.place, &request.profile)? {
-            Whose::Owned(profile, _, spot) => {
+            Whose::Owned(profile, url, spot) => {
                 if let Some(secret) = &secret {
-                    answer.token_dropped = self.issue.engine.reject(&profile.name, secret);
+                    let rejected = self.issue.engine.reject(&profile.name, secret);
+                    answer.token_dropped = rejected.dropped;
+                    if let Some(id) = rejected.held {
+                        self.undropped.note(peer.uid, url, id);
+                    }
                     info!(%peer, profile = profile.name, dropped = answer.token_dropped, "token refused");
                 }
                 // It may have been stored before the place was the profile's.

@@ -31,6 +31,7 @@ pub mod serve;
 mod share;
 pub mod status;
 pub mod token;
+mod undropped;
 mod watch;
 
 use std::sync::Arc;

@@ -21,6 +21,7 @@ use tokio::{sync::watch, task::AbortHandle};
 use self::state::{Failures, Lifeless, Rejections, State};
 pub use self::{
     ahead::{Ahead, Glance},
+    reject::Rejected,
     unused::Unused,
 };
 use super::{

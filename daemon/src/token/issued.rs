@@ -7,8 +7,11 @@ use std::{
 
 use url::Url;
 
-use super::{error::TokenError, name::SecretTag, select::find_owner, service::Engine};
-use crate::domain::{profile::Profile, secret::SecretString};
+use super::{entry::Rejected, error::TokenError, name::SecretTag, select::find_owner, service::Engine};
+use crate::domain::{
+    profile::{Grant, Profile},
+    secret::SecretString,
+};
 
 /// Of as many tokens it is remembered that they were issued here: those of weeks, and a few kilobytes.
 const MAX_REMEMBERED: usize = 4096;
@@ -70,11 +73,18 @@ impl Engine {
         self.shared.issued.note(self.shared.namer.tag(secret));
     }
 
-    /// An API has refused this token of the profile: it is dropped, and none that is newer. Whether it was there.
-    pub fn reject(&self, profile: &str, secret: &SecretString) -> bool {
+    /// An API has refused this token of the profile: it is dropped, and none that is newer.
+    pub fn reject(&self, profile: &str, secret: &SecretString) -> Rejected {
         let (directory, now) = (self.directory(), self.now());
-        let Some(slot) = directory.get(profile) else { return false };
+        let Some(slot) = directory.get(profile) else { return Rejected::default() };
+        if matches!(slot.profile.grant, Grant::Static(_)) {
+            // Nothing takes its place.
+            return Rejected { dropped: false, held: Some(self.shared.namer.token(secret)) };
+        }
         let rejected: Vec<_> = slot.entries().iter().map(|entry| entry.reject(now, secret)).collect();
-        rejected.contains(&true)
+        Rejected {
+            dropped: rejected.iter().any(|one| one.dropped),
+            held: rejected.into_iter().find_map(|one| one.held),
+        }
     }
 }

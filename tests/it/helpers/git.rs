@@ -270,6 +270,28 @@ fn reject_drops_the_very_token_that_it_names() {
 }
 
 #[test]
+fn who_has_had_a_static_token_refused_is_not_given_it_in_the_same_breath() {
+    let sandbox = sandbox();
+    let (ca, token) = (Ca::new(), sandbox.api_token("account", "CANARY-account-token"));
+    sandbox.config(&format!(
+        "[profile.account]\npreset = \"netfoundry-api-token\"\naccount_id = \"acct\"\n\
+         api_token = {{ file = \"{}\" }}\nurls = [\"https://git.example.com/\"]\n",
+        token.display()
+    ));
+    let usherd = sandbox.start();
+    let Some(program) = git_of(Age::New, "a static token that is refused") else { return };
+    let git = Git::new(&usherd, &ca, program, "");
+    let place = "protocol=https\nhost=git.example.com\n";
+    let filled = git.credential("fill", place).expect_ok().stdout;
+    // A caller without git's states, git-lfs for one, has only this to say it with.
+    let _ = git.credential("reject", &filled).expect_ok();
+    let refused = git.credential("fill", place).expect_code(128);
+    assert!(refused.stderr.contains("the API refused the account token"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("told us to quit"), "{}", refused.stderr);
+    assert_eq!(git.credential("fill", place).expect_ok().stdout, filled, "another command has another try");
+}
+
+#[test]
 fn where_a_profile_cannot_answer_git_asks_nobody_else() {
     let forge = Forge::new(&[BEARER]);
     let Some(git) = forge.git() else { return };

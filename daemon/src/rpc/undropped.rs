@@ -1,0 +1,84 @@
+//! Tokens that a place refused and that are held all the same, since no other may be fetched yet: whoever said so is not
+//! answered with the same one again. Some clients would go on with it for ever.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use url::Url;
+
+use crate::domain::token::TokenId;
+
+/// Of as many refusals it is remembered; each is for the next question about its place.
+const MAX_REMEMBERED: usize = 64;
+
+/// Who was refused what, and where.
+#[derive(Debug, Default)]
+pub(super) struct Undropped(Mutex<VecDeque<Refused>>);
+
+#[derive(Debug)]
+struct Refused {
+    uid: u32,
+    place: Url,
+    id: TokenId,
+}
+
+impl Undropped {
+    /// The place has refused this token of the user's.
+    pub(super) fn note(&self, uid: u32, place: Url, id: TokenId) {
+        let mut refused = self.lock();
+        refused.retain(|one| !one.is(uid, &place));
+        if refused.len() == MAX_REMEMBERED {
+            refused.pop_front();
+        }
+        refused.push_back(Refused { uid, place, id });
+    }
+
+    /// The name of the token that the place has refused since it was asked last.
+    pub(super) fn take(&self, uid: u32, place: &Url) -> Option<String> {
+        let mut refused = self.lock();
+        let at = refused.iter().position(|one| one.is(uid, place))?;
+        refused.remove(at).map(|one| one.id.0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Refused>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refused {
+    fn is(&self, uid: u32, place: &Url) -> bool {
+        self.uid == uid && self.place == *place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: usize) -> Url {
+        Url::parse(&format!("https://git.example.com/{number}")).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_is_for_the_next_question_of_its_user_about_its_place() {
+        let undropped = Undropped::default();
+        undropped.note(1, place(1), TokenId("a".to_owned()));
+        undropped.note(1, place(1), TokenId("b".to_owned()));
+        assert_eq!((undropped.take(2, &place(1)), undropped.take(1, &place(2))), (None, None));
+        assert_eq!(undropped.take(1, &place(1)), Some("b".to_owned()));
+        assert_eq!(undropped.take(1, &place(1)), None);
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_its_limit() {
+        let undropped = Undropped::default();
+        for number in 0..=MAX_REMEMBERED {
+            undropped.note(1, place(number), TokenId(number.to_string()));
+        }
+        assert_eq!(undropped.take(1, &place(0)), None, "the oldest makes room");
+        assert_eq!(undropped.take(1, &place(1)), Some("1".to_owned()));
+        assert_eq!(undropped.lock().len(), MAX_REMEMBERED - 1);
+    }
+}
