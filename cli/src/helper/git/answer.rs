@@ -63,6 +63,8 @@ pub struct Unspeakable(&'static str);
 pub(super) enum Round<'a> {
     /// The first of this command.
     First,
+    /// Another of this command, without a refusal: git-lfs asks so for each of its requests.
+    Again,
     /// The token was sent as a header to a server that takes passwords only: it has refused the form.
     AsPassword,
     /// The server has refused this token.
@@ -72,6 +74,8 @@ pub(super) enum Round<'a> {
 impl<'a> Round<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
         match &request.state {
+            // Who was refused has been told what the server wants.
+            Some(State::Gave(..)) if request.wwwauth.is_empty() => Self::Again,
             Some(State::Gave(Scheme::Bearer, _))
                 if !request.accepts("Bearer") && request.asks_for("Basic") =>
             {
@@ -113,7 +117,7 @@ impl Answer {
             expires_at: token.expires_at.map(|at| at.seconds),
             oauth_refresh_token: None,
             state: request.takes_state.then(|| State::write(used, &token.token_id)),
-            goes_on: request.takes_state && !matches!(round, Round::Anew(_)),
+            goes_on: request.takes_state && !matches!(round, Round::Again | Round::Anew(_)),
         })
     }
 
