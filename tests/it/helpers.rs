@@ -1,4 +1,4 @@
-//! Credential helpers, asked by the real clients: git, docker, skopeo, podman, buildah and kubectl, each with a home of its own.
+//! Credential helpers, asked by the real clients: git, git-lfs, docker, skopeo, podman, buildah and kubectl, each with a home of its own.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@ mod docker;
 mod git;
 mod hostile;
 mod kubectl;
+mod lfs;
 mod matching;
 mod older_git;
 mod place;

@@ -14,12 +14,15 @@ const SDK: &str = "/usr/lib/google-cloud-sdk/bin";
 /// The first git that sends a Bearer token if a helper says so.
 const BEARER: (u32, u32) = (2, 46);
 
-/// Which git.
+/// The first git-lfs that does.
+const LFS_BEARER: (u32, u32) = (3, 6);
+
+/// Which git, or git-lfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
-    /// From 2.46 on: sends Bearer.
+    /// git from 2.46 on, git-lfs from 3.6 on: sends Bearer.
     New,
-    /// Before 2.46: knows only user name and password.
+    /// Before: knows only user name and password.
     Old,
 }
 
@@ -36,12 +39,24 @@ pub fn find(name: &str) -> PathBuf {
 
 /// A git of that age, if this machine has one.
 pub fn git(age: Age) -> Option<PathBuf> {
+    let built = if age == Age::New { "git-new/bin" } else { "git-old/bin" };
+    of_age("git", built, |git| (version(git, "--version", "git version ") >= BEARER) == (age == Age::New))
+}
+
+/// A git-lfs of that age, if this machine has one.
+pub fn git_lfs(age: Age) -> Option<PathBuf> {
+    let unpacked = if age == Age::New { "git-lfs-new/usr/bin" } else { "git-lfs-old/usr/bin" };
+    of_age("git-lfs", unpacked, |lfs| {
+        (version(lfs, "version", "git-lfs/") >= LFS_BEARER) == (age == Age::New)
+    })
+}
+
+fn of_age(name: &str, beside: &str, is_it: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let built = clients().join(if age == Age::New { "git-new/bin" } else { "git-old/bin" });
     std::env::split_paths(&path)
-        .chain([built])
-        .map(|dir| dir.join("git"))
-        .find(|git| git.is_file() && (version(git) >= BEARER) == (age == Age::New))
+        .chain([clients().join(beside)])
+        .map(|dir| dir.join(name))
+        .find(|program| program.is_file() && is_it(program))
 }
 
 /// The newest kubectl that is not itself a choice among others, and its version; panics if there is none.
@@ -68,10 +83,11 @@ fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/clients")
 }
 
-fn version(git: &Path) -> (u32, u32) {
-    let output = Command::new(git).arg("--version").output().expect("run git");
+/// The version that a program tells behind `prefix`.
+fn version(program: &Path, arg: &str, prefix: &str) -> (u32, u32) {
+    let output = Command::new(program).arg(arg).output().expect("run a program");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    numbers(text.trim().trim_start_matches("git version "))
+    numbers(text.trim().trim_start_matches(prefix))
 }
 
 /// The first two numbers of a version.
