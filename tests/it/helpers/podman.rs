@@ -31,6 +31,15 @@ impl Deref for Podman {
     }
 }
 
+impl Drop for Podman {
+    /// Without root each of these homes has a process of its own that holds its user namespace open; this ends it.
+    fn drop(&mut self) {
+        if !nix::unistd::geteuid().is_root() {
+            let _ = self.command("podman", &["system", "migrate"]).output();
+        }
+    }
+}
+
 impl Podman {
     /// Nothing but `helpers` says whom they ask. `None` where they cannot run here.
     fn new(place: Place, helpers: &str) -> Option<Self> {
@@ -83,13 +92,10 @@ impl Podman {
 
     /// The two keep their images apart: neither finds one that the other has pulled.
     fn command(&self, program: &str, args: &[&str]) -> Command {
-        let images = self.usherd.dir().join("home").join(program).display().to_string();
-        let storage = format!(
-            "[storage]\ndriver = \"vfs\"\ngraphroot = \"{images}/storage\"\nrunroot = \"{images}/run\"\n"
-        );
-        let storage = self.usherd.file(&format!("home/{program}.conf"), &storage);
+        let images = self.usherd.dir().join("home").join(program);
         let mut command = client(&self.usherd, &programs::find(program));
-        command.args(args).env("CONTAINERS_STORAGE_CONF", storage);
+        command.args(["--storage-driver", "vfs", "--root"]).arg(images.join("images"));
+        command.arg("--runroot").arg(images.join("run")).args(args);
         command.env("CONTAINERS_CONF", self.usherd.dir().join("home/containers.conf"));
         command
     }
