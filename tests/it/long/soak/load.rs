@@ -196,7 +196,11 @@ pub(super) fn processes(soak: &Soak) {
             check_process(soak, profile, asked, &answer);
             soak.figures.call("process", begun, None);
         } else {
-            let reason = told["error"]["reason"].as_str().unwrap_or("NO_REASON");
+            let reason = match told["error"]["reason"].as_str() {
+                // It was killed while it was connected to, or before it had answered.
+                Some("CONNECTION_FAILED" | "UNSPECIFIED") => "CONNECTION",
+                reason => reason.unwrap_or("NO_REASON"),
+            };
             soak.figures.call("process", begun, Some((reason, told.to_string())));
         }
         thread::sleep(Duration::from_millis(300));
