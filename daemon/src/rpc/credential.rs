@@ -99,7 +99,7 @@ impl CredentialService for Credentials {
         let collection = words::collection(request.collection)?;
         let answer = match self.whose(request.place, &request.profile)? {
             Whose::Owned(profile, url, _) => {
-                let told = self.undropped.take(peer.uid, &url);
+                let told = self.undropped.take(self.issue.engine.now(), peer.uid, &url);
                 let wanted = TokenRequest {
                     profile: profile.name.clone(),
                     url: url.to_string(),
@@ -192,7 +192,7 @@ impl CredentialService for Credentials {
                     let rejected = self.issue.engine.reject(&profile.name, secret);
                     answer.token_dropped = rejected.dropped;
                     if let Some(id) = rejected.held {
-                        self.undropped.note(peer.uid, url, id);
+                        self.undropped.note(self.issue.engine.now(), peer.uid, url, id);
                     }
                     info!(%peer, profile = profile.name, dropped = answer.token_dropped, "token refused");
                 }

@@ -1,17 +1,21 @@
 //! Tokens that a place refused and that are held all the same, since no other may be fetched yet: whoever said so is not
-//! answered with the same one again. Some clients would go on with it for ever.
+//! answered with the same one again in the same breath. Some clients would go on with it for ever.
 
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use url::Url;
 
-use crate::domain::token::TokenId;
+use crate::domain::{time::Moment, token::TokenId};
 
 /// Of as many refusals it is remembered; each is for the next question about its place.
 const MAX_REMEMBERED: usize = 64;
+
+/// Who asks later asks for something else: the token may be good for that.
+const BREATH: Duration = Duration::from_secs(2);
 
 /// Who was refused what, and where.
 #[derive(Debug, Default)]
@@ -22,24 +26,25 @@ struct Refused {
     uid: u32,
     place: Url,
     id: TokenId,
+    until: Moment,
 }
 
 impl Undropped {
-    /// The place has refused this token of the user's.
-    pub(super) fn note(&self, uid: u32, place: Url, id: TokenId) {
+    /// The place has refused this token of the user's just now.
+    pub(super) fn note(&self, now: Moment, uid: u32, place: Url, id: TokenId) {
         let mut refused = self.lock();
         refused.retain(|one| !one.is(uid, &place));
         if refused.len() == MAX_REMEMBERED {
             refused.pop_front();
         }
-        refused.push_back(Refused { uid, place, id });
+        refused.push_back(Refused { uid, place, id, until: now + BREATH });
     }
 
-    /// The name of the token that the place has refused since it was asked last.
-    pub(super) fn take(&self, uid: u32, place: &Url) -> Option<String> {
+    /// The name of the token that the place has refused since it was asked last, and just now.
+    pub(super) fn take(&self, now: Moment, uid: u32, place: &Url) -> Option<String> {
         let mut refused = self.lock();
         let at = refused.iter().position(|one| one.is(uid, place))?;
-        refused.remove(at).map(|one| one.id.0)
+        refused.remove(at).filter(|one| !one.until.reached(now)).map(|one| one.id.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Refused>> {
@@ -57,6 +62,10 @@ impl Refused {
 mod tests {
     use super::*;
 
+    fn at(seconds: u64) -> Moment {
+        Moment { wall: Duration::from_secs(1_000_000 + seconds), boot: Duration::from_secs(seconds) }
+    }
+
     fn place(number: usize) -> Url {
         Url::parse(&format!("https://git.example.com/{number}")).unwrap()
     }
@@ -64,21 +73,28 @@ mod tests {
     #[test]
     fn a_refusal_is_for_the_next_question_of_its_user_about_its_place() {
         let undropped = Undropped::default();
-        undropped.note(1, place(1), TokenId("a".to_owned()));
-        undropped.note(1, place(1), TokenId("b".to_owned()));
-        assert_eq!((undropped.take(2, &place(1)), undropped.take(1, &place(2))), (None, None));
-        assert_eq!(undropped.take(1, &place(1)), Some("b".to_owned()));
-        assert_eq!(undropped.take(1, &place(1)), None);
+        undropped.note(at(0), 1, place(1), TokenId("a".to_owned()));
+        undropped.note(at(0), 1, place(1), TokenId("b".to_owned()));
+        assert_eq!((undropped.take(at(1), 2, &place(1)), undropped.take(at(1), 1, &place(2))), (None, None));
+        assert_eq!(undropped.take(at(1), 1, &place(1)), Some("b".to_owned()));
+        assert_eq!(undropped.take(at(1), 1, &place(1)), None);
+    }
+
+    #[test]
+    fn a_question_of_its_own_is_not_answered_with_a_refusal_of_before() {
+        let undropped = Undropped::default();
+        undropped.note(at(0), 1, place(1), TokenId("a".to_owned()));
+        assert_eq!(undropped.take(at(2), 1, &place(1)), None);
     }
 
     #[test]
     fn no_more_are_remembered_than_its_limit() {
         let undropped = Undropped::default();
         for number in 0..=MAX_REMEMBERED {
-            undropped.note(1, place(number), TokenId(number.to_string()));
+            undropped.note(at(0), 1, place(number), TokenId(number.to_string()));
         }
-        assert_eq!(undropped.take(1, &place(0)), None, "the oldest makes room");
-        assert_eq!(undropped.take(1, &place(1)), Some("1".to_owned()));
+        assert_eq!(undropped.take(at(0), 1, &place(0)), None, "the oldest makes room");
+        assert_eq!(undropped.take(at(0), 1, &place(1)), Some("1".to_owned()));
         assert_eq!(undropped.lock().len(), MAX_REMEMBERED - 1);
     }
 }
