@@ -16,7 +16,13 @@ use usher_proto::{
     },
 };
 
-use super::{convert, convert::credential as words, deadline, status, token::Issue, undropped::Undropped};
+use super::{
+    convert,
+    convert::credential as words,
+    deadline, status,
+    token::Issue,
+    undropped::{Asker, Undropped},
+};
 use crate::{
     access::Peer,
     credential::vault::{Keep, Vault, VaultError},
@@ -99,7 +105,8 @@ impl CredentialService for Credentials {
         let collection = words::collection(request.collection)?;
         let answer = match self.whose(request.place, &request.profile)? {
             Whose::Owned(profile, url, _) => {
-                let told = self.undropped.take(self.issue.engine.now(), peer.uid, &url);
+                let asker = Asker { uid: peer.uid, collection, place: url.clone() };
+                let told = self.undropped.take(self.issue.engine.now(), &asker);
                 let wanted = TokenRequest {
                     profile: profile.name.clone(),
                     url: url.to_string(),
@@ -191,8 +198,9 @@ impl CredentialService for Credentials {
                 if let Some(secret) = &secret {
                     let rejected = self.issue.engine.reject(&profile.name, secret);
                     answer.token_dropped = rejected.dropped;
-                    if let Some(id) = rejected.held {
-                        self.undropped.note(self.issue.engine.now(), peer.uid, url, id);
+                    if let Some(id) = rejected.held.filter(|_| !request.asks_anew) {
+                        let asker = Asker { uid: peer.uid, collection: collection.clone(), place: url };
+                        self.undropped.note(self.issue.engine.now(), asker, id);
                     }
                     info!(%peer, profile = profile.name, dropped = answer.token_dropped, "token refused");
                 }

@@ -17,44 +17,45 @@ const MAX_REMEMBERED: usize = 64;
 /// Who asks later asks for something else: the token may be good for that.
 const BREATH: Duration = Duration::from_secs(2);
 
-/// Who was refused what, and where.
+/// Who asks, as far as their questions can be told apart: a user, with a tool, about a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    pub(super) uid: u32,
+    pub(super) collection: String,
+    pub(super) place: Url,
+}
+
+/// Who was refused what.
 #[derive(Debug, Default)]
 pub(super) struct Undropped(Mutex<VecDeque<Refused>>);
 
 #[derive(Debug)]
 struct Refused {
-    uid: u32,
-    place: Url,
+    asker: Asker,
     id: TokenId,
     until: Moment,
 }
 
 impl Undropped {
     /// The place has refused this token of the user's just now.
-    pub(super) fn note(&self, now: Moment, uid: u32, place: Url, id: TokenId) {
+    pub(super) fn note(&self, now: Moment, asker: Asker, id: TokenId) {
         let mut refused = self.lock();
-        refused.retain(|one| !one.is(uid, &place));
+        refused.retain(|one| one.asker != asker);
         if refused.len() == MAX_REMEMBERED {
             refused.pop_front();
         }
-        refused.push_back(Refused { uid, place, id, until: now + BREATH });
+        refused.push_back(Refused { asker, id, until: now + BREATH });
     }
 
     /// The name of the token that the place has refused since it was asked last, and just now.
-    pub(super) fn take(&self, now: Moment, uid: u32, place: &Url) -> Option<String> {
+    pub(super) fn take(&self, now: Moment, asker: &Asker) -> Option<String> {
         let mut refused = self.lock();
-        let at = refused.iter().position(|one| one.is(uid, place))?;
+        let at = refused.iter().position(|one| one.asker == *asker)?;
         refused.remove(at).filter(|one| !one.until.reached(now)).map(|one| one.id.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Refused>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Refused {
-    fn is(&self, uid: u32, place: &Url) -> bool {
-        self.uid == uid && self.place == *place
     }
 }
 
@@ -66,35 +67,39 @@ mod tests {
         Moment { wall: Duration::from_secs(1_000_000 + seconds), boot: Duration::from_secs(seconds) }
     }
 
-    fn place(number: usize) -> Url {
-        Url::parse(&format!("https://git.example.com/{number}")).unwrap()
+    fn asker(uid: u32, number: usize) -> Asker {
+        let place = Url::parse(&format!("https://git.example.com/{number}")).unwrap();
+        Asker { uid, collection: "git".to_owned(), place }
     }
 
     #[test]
-    fn a_refusal_is_for_the_next_question_of_its_user_about_its_place() {
+    fn a_refusal_is_for_the_next_question_of_its_user_and_tool_about_its_place() {
         let undropped = Undropped::default();
-        undropped.note(at(0), 1, place(1), TokenId("a".to_owned()));
-        undropped.note(at(0), 1, place(1), TokenId("b".to_owned()));
-        assert_eq!((undropped.take(at(1), 2, &place(1)), undropped.take(at(1), 1, &place(2))), (None, None));
-        assert_eq!(undropped.take(at(1), 1, &place(1)), Some("b".to_owned()));
-        assert_eq!(undropped.take(at(1), 1, &place(1)), None);
+        undropped.note(at(0), asker(1, 1), TokenId("a".to_owned()));
+        undropped.note(at(0), asker(1, 1), TokenId("b".to_owned()));
+        let docker = Asker { collection: "docker".to_owned(), ..asker(1, 1) };
+        for other in [asker(2, 1), asker(1, 2), docker] {
+            assert_eq!(undropped.take(at(1), &other), None, "{other:?}");
+        }
+        assert_eq!(undropped.take(at(1), &asker(1, 1)), Some("b".to_owned()));
+        assert_eq!(undropped.take(at(1), &asker(1, 1)), None);
     }
 
     #[test]
     fn a_question_of_its_own_is_not_answered_with_a_refusal_of_before() {
         let undropped = Undropped::default();
-        undropped.note(at(0), 1, place(1), TokenId("a".to_owned()));
-        assert_eq!(undropped.take(at(2), 1, &place(1)), None);
+        undropped.note(at(0), asker(1, 1), TokenId("a".to_owned()));
+        assert_eq!(undropped.take(at(2), &asker(1, 1)), None);
     }
 
     #[test]
     fn no_more_are_remembered_than_its_limit() {
         let undropped = Undropped::default();
         for number in 0..=MAX_REMEMBERED {
-            undropped.note(at(0), 1, place(number), TokenId(number.to_string()));
+            undropped.note(at(0), asker(1, number), TokenId(number.to_string()));
         }
-        assert_eq!(undropped.take(at(0), 1, &place(0)), None, "the oldest makes room");
-        assert_eq!(undropped.take(at(0), 1, &place(1)), Some("1".to_owned()));
+        assert_eq!(undropped.take(at(0), &asker(1, 0)), None, "the oldest makes room");
+        assert_eq!(undropped.take(at(0), &asker(1, 1)), Some("1".to_owned()));
         assert_eq!(undropped.lock().len(), MAX_REMEMBERED - 1);
     }
 }

@@ -30,6 +30,7 @@ pub struct Builder {
     issued: Vec<Issued>,
     users: Vec<(String, String)>,
     challenges: Vec<String>,
+    refuses_mutely: bool,
     plain_http: bool,
 }
 
@@ -47,9 +48,12 @@ struct State {
     issued: Vec<Issued>,
     users: Vec<(String, String)>,
     challenges: Vec<String>,
+    refuses_mutely: bool,
     plain_http: bool,
     large: lfs::Store,
     refused: Mutex<BTreeSet<String>>,
+    /// The paths where it takes nothing.
+    closed: Mutex<BTreeSet<String>>,
     redirects: Mutex<BTreeMap<String, String>>,
 }
 
@@ -76,6 +80,13 @@ impl Builder {
         self
     }
 
+    /// Challenges only those who bring nothing: who brings what it does not take gets a bare 401, as Gitea has it.
+    #[must_use]
+    pub fn refuse_mutely(mut self) -> Self {
+        self.refuses_mutely = true;
+        self
+    }
+
     /// HTTP without TLS.
     #[must_use]
     pub fn plain_http(mut self) -> Self {
@@ -92,9 +103,11 @@ impl Builder {
             issued: self.issued,
             users: self.users,
             challenges: self.challenges,
+            refuses_mutely: self.refuses_mutely,
             plain_http: self.plain_http,
             large: lfs::Store::default(),
             refused: Mutex::default(),
+            closed: Mutex::default(),
             redirects: Mutex::default(),
         });
         let answering = Arc::clone(&state);
@@ -171,6 +184,11 @@ impl GitServer {
         lock(&self.state.refused).insert(secret.to_owned());
     }
 
+    /// From now on nobody gets into that repository.
+    pub fn close(&self, name: &str) {
+        lock(&self.state.closed).insert(format!("/{name}.git/"));
+    }
+
     /// From now on everything of that repository is at `origin`.
     pub fn redirect(&self, name: &str, origin: &str) {
         lock(&self.state.redirects).insert(format!("/{name}.git/"), origin.to_owned());
@@ -203,12 +221,12 @@ pub fn basic(authorization: &str) -> Option<(String, String)> {
 impl State {
     fn answer(&self, request: &Recorded) -> Reply {
         let challenged = !self.challenges.is_empty();
-        if challenged && !request.header("authorization").is_some_and(|value| self.accepts(value)) {
+        let brought = request.header("authorization");
+        let is_closed = lock(&self.closed).iter().any(|path| request.path.starts_with(path));
+        if challenged && (is_closed || !brought.is_some_and(|value| self.accepts(value))) {
+            let told = self.challenges.iter().filter(|_| brought.is_none() || !self.refuses_mutely);
             let refusal = Reply::raw(401, "who are you?\n");
-            return self
-                .challenges
-                .iter()
-                .fold(refusal, |reply, line| reply.header("WWW-Authenticate", line));
+            return told.fold(refusal, |reply, line| reply.header("WWW-Authenticate", line));
         }
         let origin = if self.plain_http { "http" } else { "https" };
         let origin = format!("{origin}://{}", request.header("host").unwrap_or_default());

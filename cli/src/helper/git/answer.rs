@@ -74,8 +74,7 @@ pub(super) enum Round<'a> {
 impl<'a> Round<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
         match &request.state {
-            // Who was refused has been told what the server wants.
-            Some(State::Gave(..)) if request.wwwauth.is_empty() => Self::Again,
+            Some(State::Gave(..)) if !request.is_refusal() => Self::Again,
             Some(State::Gave(Scheme::Bearer, _))
                 if !request.accepts("Bearer") && request.asks_for("Basic") =>
             {

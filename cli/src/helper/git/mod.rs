@@ -181,6 +181,8 @@ fn erase(options: &Options, caller: &mut Caller<'_>) -> Result<(), Error> {
         username: request.username,
         profile: options.profile(),
         persist: options.persist,
+        // Who gives our state back has asked again with it before giving up.
+        asks_anew: request.state.is_some(),
     };
     with_started_daemon(caller, DEADLINE, async |daemon| daemon.erase(message).await).map(drop)
 }

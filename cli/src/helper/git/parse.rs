@@ -3,7 +3,10 @@
 
 use secrecy::SecretString;
 
-use super::{challenge, state::State};
+use super::{
+    challenge,
+    state::{Scheme, State},
+};
 
 /// The most that is read, in bytes.
 pub(super) const MAX_INPUT: usize = 1 << 20;
@@ -201,9 +204,22 @@ impl Request {
         is_scheme && !["https", "http"].iter().any(|http| self.protocol.eq_ignore_ascii_case(http))
     }
 
-    /// Whether the server takes `scheme`, as far as it has said what it takes.
+    /// Whether whoever gives our state back was refused: the server has said what it wants, or git, which a server may
+    /// refuse without a word, says what it had from us. git-lfs begins each time with the place alone.
+    pub fn is_refusal(&self) -> bool {
+        !self.wwwauth.is_empty()
+            || !self.authtype.is_empty()
+            || self.ephemeral
+            || self.password_expiry_utc.is_some()
+    }
+
+    /// Whether the server takes `scheme`, as far as it has said what it takes, now or before our last answer.
     pub fn accepts(&self, scheme: &str) -> bool {
-        self.wwwauth.is_empty() || self.asks_for(scheme)
+        match self.state {
+            _ if !self.wwwauth.is_empty() => self.asks_for(scheme),
+            Some(State::Gave(Scheme::Basic, _)) => !scheme.eq_ignore_ascii_case("Bearer"),
+            _ => true,
+        }
     }
 
     /// Whether the server has asked for `scheme`.
