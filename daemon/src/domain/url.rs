@@ -75,6 +75,11 @@ pub fn canonical(text: &str, allow_loopback_http: bool) -> Result<Url, UrlError>
     let Some(host) = url.host_str().filter(|host| !host.is_empty() && !host.ends_with('.')) else {
         return Err(UrlError::Ambiguous("no host, or one that ends in a dot"));
     };
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)) {
+        return Err(UrlError::Ambiguous(
+            "something else in its host than letters, digits, '.', '-' and '_' (there are no wildcards)",
+        ));
+    }
     if !is_written(host, url.port_or_known_default(), authority) {
         return Err(UrlError::Ambiguous("an IP address or a port that is not in its usual form"));
     }
@@ -203,6 +208,9 @@ mod tests {
             "https://good.example./",
             "https://b\u{fc}cher.example/",
             "https://go%6fd.example/",
+            "https://*.good.example/",
+            "https://good.example,evil.example/",
+            "https://'good.example/",
             "https://good.example/a%2f..%2fadmin",
             "https://good.example/a/%2e%2e%2fadmin",
             "https://good.example/a/..;/admin",
