@@ -56,6 +56,15 @@ fn activate(sandbox: &Sandbox, listener: &UnixListener, end: &AtomicBool) -> u32
     starts
 }
 
+/// Ends what goes on until then, also where the test fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 async fn ask(connection: &Connection) -> Result<(), tonic::Status> {
     let request = GetTokenRequest { profile: "account".into(), ..Default::default() };
     connection.tokens().get_token(request).await.map(drop)
@@ -70,6 +79,7 @@ fn no_call_is_lost_when_a_socket_activated_daemon_ends_for_want_of_calls() {
     let uid = nix::unistd::geteuid().as_raw();
     let starts = thread::scope(|scope| {
         let activator = scope.spawn(|| activate(&sandbox, &listener, &end));
+        let at_the_end = End(&end);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for round in 0..ROUNDS {
@@ -81,7 +91,7 @@ fn no_call_is_lost_when_a_socket_activated_daemon_ends_for_want_of_calls() {
                 tokio::time::sleep(Duration::from_micros(u64::from(round % 40) * 50)).await;
             }
         });
-        end.store(true, Ordering::Release);
+        drop(at_the_end);
         activator.join().unwrap()
     });
     println!("{ROUNDS} calls, {starts} daemons");
