@@ -19,7 +19,7 @@ use self::state::{Entry, State};
 use super::ports::Safe;
 use crate::{
     domain::{
-        credential::{Credential, Query, Stored},
+        credential::{Credential, CredentialKey, Query, Stored},
         place::Site,
         secret::SecretString,
         time::Moment,
@@ -158,11 +158,16 @@ impl Vault {
     }
 
     async fn put(&self, entry: Entry) -> Result<(), VaultError> {
-        let put = self.try_put(&entry).await;
+        let room = self.room_for(&entry.key).await;
+        let put = match &room {
+            Ok(safe) => self.noted(safe.put((entry.key.clone(), Arc::clone(&entry.credential))).await),
+            Err(error) => Err(error.clone()),
+        };
         {
             let (now, mut state) = (self.clock.now(), self.lock());
             match put {
                 Ok(()) => state.insert(entry),
+                Err(_) if room.is_ok() => state.failed(&entry, now),
                 Err(_) => state.outdate(&entry, now),
             }
         }
@@ -170,14 +175,15 @@ impl Vault {
         put
     }
 
-    async fn try_put(&self, entry: &Entry) -> Result<(), VaultError> {
+    /// The safe, if one of this name can be put into it.
+    async fn room_for(&self, key: &CredentialKey) -> Result<&Arc<dyn Safe>, VaultError> {
         self.read().await?;
-        if self.lock().lasting_besides(&entry.key) >= MAX_LASTING {
+        if self.lock().lasting_besides(key) >= MAX_LASTING {
             return Err(VaultError(format!(
                 "{MAX_LASTING} credentials are stored already: erase some (log out of what is not used any more)"
             )));
         }
-        self.noted(self.safe()?.put((entry.key.clone(), Arc::clone(&entry.credential))).await)
+        self.safe()
     }
 
     /// Takes out of the safe what is not to be in it any more.

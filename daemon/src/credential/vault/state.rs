@@ -25,7 +25,7 @@ pub(super) struct State {
     /// Why the safe could not be used the last time; none: it could.
     pub(super) trouble: Option<String>,
     /// What the safe has under these names is not to be there any more, and is never answered.
-    outdated: BTreeMap<CredentialKey, Newer>,
+    outdated: BTreeMap<CredentialKey, Left>,
     hasher: RandomState,
 }
 
@@ -36,12 +36,26 @@ pub(super) struct Entry {
     pub(super) until: Option<Moment>,
 }
 
-/// What has made another one outdated. As long as nobody has seen that one it may turn out to be the same.
-enum Newer {
-    /// What was stored: by its user and a keyed hash, since its own time may be over by then.
-    Stored { username: String, secret: u64 },
+/// What is known of what is not to be in the safe any more.
+enum Left {
+    /// Nobody has seen it: it may turn out to be the same as what has been stored since.
+    Unseen(Traits),
+    /// It may be what could not be written, as it seemed.
+    Failed(Traits),
     /// It does not matter.
     Other,
+}
+
+/// What a credential is known again by when it is not in memory any more: its user, and a keyed hash.
+struct Traits {
+    username: String,
+    secret: u64,
+}
+
+impl Traits {
+    fn is_meant(&self, key: &CredentialKey, query: &Query, secret: Option<u64>) -> bool {
+        query.covers(key, &self.username) && secret.is_none_or(|secret| secret == self.secret)
+    }
 }
 
 impl Entry {
@@ -95,9 +109,10 @@ impl State {
         (now.boot.saturating_sub(at.boot) < LULL).then(|| Err(error.clone()))
     }
 
-    /// As many are on disk under other names.
+    /// As many are on disk under other names, or may be.
     pub(super) fn lasting_besides(&self, key: &CredentialKey) -> usize {
-        self.entries.iter().filter(|entry| entry.lasts && entry.key != *key).count()
+        let lasting = self.entries.iter().filter(|entry| entry.lasts).map(|entry| &entry.key);
+        lasting.chain(self.outdated.keys()).filter(|other| *other != key).count()
     }
 
     /// Keeps one in memory, unless there is nothing new in it. Whether the safe is as it has to be then, as far as it is
@@ -135,10 +150,18 @@ impl State {
             Some(at) => self.entries.remove(at).lasts,
             None => false,
         };
-        if lasted || (!self.is_loaded && self.has_room_for(&newer.key)) {
-            let secret = self.hash(&newer.credential.secret);
-            let newer_one = Newer::Stored { username: newer.credential.username.clone(), secret };
-            self.outdated.insert(newer.key.clone(), newer_one);
+        if lasted {
+            self.outdated.insert(newer.key.clone(), Left::Other);
+        } else if !self.is_loaded && self.has_room_for(&newer.key) {
+            self.outdated.insert(newer.key.clone(), Left::Unseen(self.traits(&newer.credential)));
+        }
+    }
+
+    /// It was to be written, which failed: it may be in the safe nevertheless, and would be found there later.
+    pub(super) fn failed(&mut self, newer: &Entry, now: Moment) {
+        self.outdate(newer, now);
+        if !self.entries.iter().any(|same| same.lasts && same.key == newer.key) {
+            self.outdated.insert(newer.key.clone(), Left::Failed(self.traits(&newer.credential)));
         }
     }
 
@@ -171,17 +194,17 @@ impl State {
                     self.entries.push(entry);
                     continue;
                 }
-                Some(Newer::Stored { username, secret }) => {
-                    *username == entry.credential.username
-                        && *secret == self.hash(&entry.credential.secret)
+                Some(Left::Unseen(stored)) => {
+                    stored.username == entry.credential.username
+                        && stored.secret == self.hash(&entry.credential.secret)
                         && !entry.is_over(now)
                 }
-                Some(Newer::Other) => false,
+                Some(Left::Failed(_) | Left::Other) => false,
             };
             match later.iter().position(|other| other.key == entry.key) {
                 Some(at) if is_same => later[at] = entry,
                 None if is_same => self.entries.push(entry),
-                _ => drop(self.outdated.insert(entry.key, Newer::Other)),
+                _ => drop(self.outdated.insert(entry.key, Left::Other)),
             }
         }
         self.entries.append(&mut later);
@@ -191,14 +214,13 @@ impl State {
 
     /// Forgets what is in memory alone and meant. How many there were.
     pub(super) fn erase(&mut self, query: &Query, secret: Option<&SecretString>) -> usize {
-        let hash = secret.map(|secret| self.hasher.hash_one(secret.expose_secret()));
-        for (key, newer) in &mut self.outdated {
+        let hash = self.hash_of(secret);
+        for (key, left) in &mut self.outdated {
             // If that is what is on disk, it is not to come back from there.
-            if let Newer::Stored { username, secret } = newer
-                && query.covers(key, username)
-                && hash.is_none_or(|hash| hash == *secret)
+            if let Left::Unseen(stored) = left
+                && stored.is_meant(key, query, hash)
             {
-                *newer = Newer::Other;
+                *left = Left::Other;
             }
         }
         self.drain(|entry| !entry.lasts && entry.is_meant(query, secret)).len()
@@ -208,19 +230,25 @@ impl State {
     pub(super) fn forget(&mut self, now: Moment) {
         for entry in self.drain(|entry| entry.is_over(now)) {
             if entry.lasts {
-                self.outdated.insert(entry.key, Newer::Other);
+                self.outdated.insert(entry.key, Left::Other);
             }
         }
     }
 
-    /// What an erasure takes out of the safe: what is meant, and without a `secret` also what nobody is answered any more.
+    /// What an erasure takes out of the safe: what is meant, be it only perhaps there, and without a `secret` also what
+    /// nobody is answered any more.
     pub(super) fn to_take_out(&self, query: &Query, secret: Option<&SecretString>) -> Vec<CredentialKey> {
         let meant = self.entries.iter().filter(|entry| entry.lasts && entry.is_meant(query, secret));
-        let user = |key: &CredentialKey| query.username.clone().filter(|_| key.username.is_empty());
-        let left = self.to_settle().into_iter().filter(|key| {
-            secret.is_none() && query.covers(key, &user(key).unwrap_or_else(|| key.username.clone()))
-        });
-        meant.map(|entry| entry.key.clone()).chain(left).collect()
+        let hash = self.hash_of(secret);
+        let is_left = |key: &CredentialKey, left: &Left| match left {
+            Left::Failed(traits) if traits.is_meant(key, query, hash) => true,
+            _ => {
+                let user = query.username.as_ref().filter(|_| key.username.is_empty());
+                secret.is_none() && query.covers(key, user.unwrap_or(&key.username))
+            }
+        };
+        let left = self.outdated.iter().filter(|(key, left)| self.is_loaded && is_left(key, left));
+        meant.map(|entry| &entry.key).chain(left.map(|(key, _)| key)).cloned().collect()
     }
 
     /// What is to be taken out of the safe, if it is known what is there.
@@ -238,6 +266,14 @@ impl State {
     /// Takes these out.
     pub(super) fn drain(&mut self, is_out: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         self.entries.extract_if(.., |entry| is_out(entry)).collect()
+    }
+
+    fn traits(&self, credential: &Credential) -> Traits {
+        Traits { username: credential.username.clone(), secret: self.hash(&credential.secret) }
+    }
+
+    fn hash_of(&self, secret: Option<&SecretString>) -> Option<u64> {
+        secret.map(|secret| self.hasher.hash_one(secret.expose_secret()))
     }
 
     fn hash(&self, secret: &Secret) -> u64 {

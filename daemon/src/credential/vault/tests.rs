@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod disk;
+mod failed;
 mod newest;
 
 struct World {
@@ -66,6 +67,8 @@ impl Clock for FakeClock {
 struct FakeSafe {
     contents: Mutex<BTreeMap<CredentialKey, Arc<Credential>>>,
     fails: AtomicBool,
+    /// What is written is there, and is said to have failed.
+    fails_late: AtomicBool,
     /// What is read and written is so as permits come.
     gate: Arc<Semaphore>,
     loads: AtomicUsize,
@@ -74,7 +77,13 @@ struct FakeSafe {
 impl Default for FakeSafe {
     fn default() -> Self {
         let gate = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        Self { contents: Mutex::default(), fails: AtomicBool::default(), gate, loads: AtomicUsize::default() }
+        Self {
+            contents: Mutex::default(),
+            fails: AtomicBool::default(),
+            fails_late: AtomicBool::default(),
+            gate,
+            loads: AtomicUsize::default(),
+        }
     }
 }
 
@@ -101,7 +110,9 @@ impl Safe for FakeSafe {
     fn put(&self, (key, credential): Stored) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let _permit = self.gate.acquire().await;
-            self.checked().map(|mut all| drop(all.insert(key, credential)))
+            self.checked().map(|mut all| drop(all.insert(key, credential)))?;
+            let is_late = self.fails_late.load(Ordering::SeqCst);
+            if is_late { Err("the disk is broken".to_owned()) } else { Ok(()) }
         })
     }
 
