@@ -46,15 +46,23 @@ enum Left {
     Other,
 }
 
-/// What a credential is known again by when it is not in memory any more: its user, and a keyed hash.
+/// What a credential is known again by when it is not in memory any more: its user, and keyed hashes.
 struct Traits {
     username: String,
     secret: u64,
+    refresh_token: Option<u64>,
 }
 
 impl Traits {
     fn is_meant(&self, key: &CredentialKey, query: &Query, secret: Option<u64>) -> bool {
         query.covers(key, &self.username) && secret.is_none_or(|secret| secret == self.secret)
+    }
+
+    /// Whether there is nothing new in another one, as [`Entry::covers`].
+    fn covers(&self, other: &Self) -> bool {
+        self.username == other.username
+            && self.secret == other.secret
+            && (other.refresh_token.is_none() || other.refresh_token == self.refresh_token)
     }
 }
 
@@ -153,7 +161,12 @@ impl State {
         if lasted {
             self.outdated.insert(newer.key.clone(), Left::Other);
         } else if !self.is_loaded && self.has_room_for(&newer.key) {
-            self.outdated.insert(newer.key.clone(), Left::Unseen(self.traits(&newer.credential)));
+            let stored = self.traits(&newer.credential);
+            match self.outdated.get(&newer.key) {
+                // It says all of it, and perhaps of a refresh token, too, that is newer than what is on disk.
+                Some(Left::Unseen(before)) if before.covers(&stored) => {}
+                _ => drop(self.outdated.insert(newer.key.clone(), Left::Unseen(stored))),
+            }
         }
     }
 
@@ -195,9 +208,7 @@ impl State {
                     continue;
                 }
                 Some(Left::Unseen(stored)) => {
-                    stored.username == entry.credential.username
-                        && stored.secret == self.hash(&entry.credential.secret)
-                        && !entry.is_over(now)
+                    self.traits(&entry.credential).covers(stored) && !entry.is_over(now)
                 }
                 Some(Left::Failed(_) | Left::Other) => false,
             };
@@ -214,7 +225,7 @@ impl State {
 
     /// Forgets what is in memory alone and meant. How many there were.
     pub(super) fn erase(&mut self, query: &Query, secret: Option<&SecretString>) -> usize {
-        let hash = self.hash_of(secret);
+        let hash = secret.map(|secret| self.hash(secret));
         for (key, left) in &mut self.outdated {
             // If that is what is on disk, it is not to come back from there.
             if let Left::Unseen(stored) = left
@@ -239,7 +250,7 @@ impl State {
     /// nobody is answered any more.
     pub(super) fn to_take_out(&self, query: &Query, secret: Option<&SecretString>) -> Vec<CredentialKey> {
         let meant = self.entries.iter().filter(|entry| entry.lasts && entry.is_meant(query, secret));
-        let hash = self.hash_of(secret);
+        let hash = secret.map(|secret| self.hash(secret));
         let is_left = |key: &CredentialKey, left: &Left| match left {
             Left::Failed(traits) if traits.is_meant(key, query, hash) => true,
             _ => {
@@ -269,15 +280,15 @@ impl State {
     }
 
     fn traits(&self, credential: &Credential) -> Traits {
-        Traits { username: credential.username.clone(), secret: self.hash(&credential.secret) }
+        let (Secret::Password(secret) | Secret::Header { credential: secret, .. }) = &credential.secret;
+        Traits {
+            username: credential.username.clone(),
+            secret: self.hash(secret),
+            refresh_token: credential.oauth_refresh_token.as_ref().map(|token| self.hash(token)),
+        }
     }
 
-    fn hash_of(&self, secret: Option<&SecretString>) -> Option<u64> {
-        secret.map(|secret| self.hasher.hash_one(secret.expose_secret()))
-    }
-
-    fn hash(&self, secret: &Secret) -> u64 {
-        let (Secret::Password(secret) | Secret::Header { credential: secret, .. }) = secret;
+    fn hash(&self, secret: &SecretString) -> u64 {
         self.hasher.hash_one(secret.expose_secret())
     }
 }

@@ -26,6 +26,19 @@ impl World {
         self.safe.contents.lock().unwrap().len()
     }
 
+    /// The same password each time, and what it is renewed with.
+    async fn store_renewable(&self, username: &str, refresh_token: Option<&str>, keep: Keep) {
+        let key = CredentialKey { collection: "git".into(), site: site(None), username: username.into() };
+        let credential = Credential {
+            username: username.into(),
+            stored_at: self.clock.now().wall,
+            secret: Secret::Password("p".into()),
+            expires_at: None,
+            oauth_refresh_token: refresh_token.map(SecretString::from),
+        };
+        self.vault.store((key, Arc::new(credential)), keep).await.unwrap();
+    }
+
     async fn alices(&self) -> Option<String> {
         self.get(None, Some("alice")).await.map(|(_, password)| password)
     }
@@ -183,4 +196,31 @@ async fn one_that_is_stored_while_an_older_one_is_being_removed_stays() {
     assert_eq!(world.alices().await.as_deref(), Some("new"));
     world.restart();
     assert_eq!(world.get_safely(None, Some("alice"), true).await, Ok(Some(pair("alice", "new"))));
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_stored_while_the_disk_cannot_be_read_is_newer_than_what_is_there() {
+    let mut world = World::new();
+    for name in ["alice", "bob", "carol", "dave"] {
+        world.store_renewable(name, Some("R1"), Keep::OnDisk).await;
+    }
+    world.restart_unread().await;
+    world.store_renewable("alice", Some("R2"), Keep::For(Duration::from_secs(90))).await;
+    world.store_renewable("bob", Some("R2"), MINUTE).await;
+    world.store_renewable("carol", Some("R1"), MINUTE).await;
+    // Who stores it once more without one says nothing about it.
+    world.store_renewable("carol", None, MINUTE).await;
+    world.store_renewable("dave", Some("R2"), MINUTE).await;
+    world.store_renewable("dave", None, MINUTE).await;
+    world.clock.pass(60);
+    world.read().await;
+    let mut known = Vec::new();
+    for name in ["alice", "bob", "carol", "dave"] {
+        let found = world.vault.get(&query(None, Some(name)), false).await.unwrap();
+        let token =
+            found.and_then(|found| Some(found.oauth_refresh_token.as_ref()?.expose_secret().to_owned()));
+        known.push(token);
+    }
+    assert_eq!(known, [Some("R2".to_owned()), None, Some("R1".to_owned()), None]);
+    assert_eq!(world.on_disk(), 1, "they have been taken off the disk");
 }
