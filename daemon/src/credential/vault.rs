@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use self::state::{Entry, State};
@@ -33,6 +33,9 @@ const MAX_FLEETING: usize = 1000;
 const MAX_UNSEEN: usize = 1000;
 /// As many are kept on disk; more are refused.
 const MAX_LASTING: usize = 1000;
+/// So much is to be written or erased at the same time; more is refused. What a disk that hangs has not done holds its
+/// secrets until it is.
+const MAX_WORKS: usize = 64;
 /// What is kept in memory alone is kept for no longer.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -89,7 +92,9 @@ pub struct Vault {
     safe: Option<Arc<dyn Safe>>,
     state: Mutex<State>,
     /// Whoever has it is alone with the safe.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Of those who wait for their turn, and of who has it.
+    places: Arc<Semaphore>,
     /// Something may have to be forgotten sooner.
     more: Notify,
 }
@@ -102,7 +107,8 @@ impl Vault {
             clock,
             safe,
             state: Mutex::new(state),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+            places: Arc::new(Semaphore::new(MAX_WORKS)),
             more: Notify::new(),
         }
     }
@@ -140,7 +146,8 @@ impl Vault {
         };
         let entry = Entry { key, credential, lasts, until: left.map(|left| now + left) };
         if lasts {
-            return self.alone(|vault| async move { vault.put(entry).await }).await;
+            let place = self.place().inspect_err(|_| self.give_up(&entry))?;
+            return self.alone(place, |vault| async move { vault.put(entry).await }).await;
         }
         self.look().await;
         let is_clean = self.lock().keep(entry, now)?;
@@ -148,8 +155,7 @@ impl Vault {
         if is_clean {
             return Ok(());
         }
-        let settled = self.alone(|vault| async move { vault.settle().await }).await;
-        settled.map_err(|VaultError(why)| {
+        self.settle_alone().await.map_err(|VaultError(why)| {
             VaultError(format!(
                 "it is kept in memory, but an older one cannot be erased from disk, and would be answered again after a \
                  restart of usherd: {why}"
@@ -175,6 +181,12 @@ impl Vault {
         put
     }
 
+    /// This is not written.
+    fn give_up(&self, entry: &Entry) {
+        self.lock().outdate(entry, self.clock.now());
+        self.more.notify_one();
+    }
+
     /// The safe, if one of this name can be put into it.
     async fn room_for(&self, key: &CredentialKey) -> Result<&Arc<dyn Safe>, VaultError> {
         self.read().await?;
@@ -197,6 +209,10 @@ impl Vault {
         Ok(())
     }
 
+    async fn settle_alone(self: &Arc<Self>) -> Result<(), VaultError> {
+        self.alone(self.place()?, |vault| async move { vault.settle().await }).await
+    }
+
     /// Erases what is meant; with a `secret`, only if that is it. How many there were.
     pub async fn erase(
         self: &Arc<Self>,
@@ -217,13 +233,17 @@ impl Vault {
         if is_done {
             return Ok(fleeting);
         }
-        let work = |vault: Arc<Self>| async move {
-            let erased = vault.take_out(&query, secret.as_ref()).await;
-            erased.map_err(|VaultError(why)| {
-                VaultError(format!("it cannot be erased, and is still there: {why}"))
-            })
+        let taken_out = match self.place() {
+            Ok(place) => {
+                let work = |vault: Arc<Self>| async move { vault.take_out(&query, secret.as_ref()).await };
+                self.alone(place, work).await
+            }
+            Err(error) => Err(error),
         };
-        Ok(fleeting + self.alone(work).await?)
+        let erased = taken_out.map_err(|VaultError(why)| {
+            VaultError(format!("it cannot be erased, and is still there: {why}"))
+        })?;
+        Ok(fleeting + erased)
     }
 
     async fn take_out(&self, query: &Query, secret: Option<&SecretString>) -> Result<usize, VaultError> {
@@ -238,18 +258,29 @@ impl Vault {
         Ok(state.drain(|entry| entry.lasts && entry.is_meant(query, secret)).len())
     }
 
+    /// A place among those who wait for their turn.
+    fn place(&self) -> Result<OwnedSemaphorePermit, VaultError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            VaultError(format!(
+                "{MAX_WORKS} others wait for the store already, which is slow or hangs: put its disk or its key right, \
+                 and try again"
+            ))
+        })
+    }
+
     /// Has `work` done by nobody else at the same time, and to its end: who asked for it may have gone meanwhile, and disk
     /// and memory would not be the same.
     async fn alone<T: Send + 'static, F: Future<Output = Result<T, VaultError>> + Send + 'static>(
         self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
         work: impl FnOnce(Arc<Self>) -> F + Send + 'static,
     ) -> Result<T, VaultError> {
         let vault = Arc::clone(self);
-        let done = tokio::spawn(async move {
-            let _turn = vault.turn.lock().await;
+        to_its_end(async move {
+            let (_place, _turn) = (place, vault.turn.lock().await);
             work(Arc::clone(&vault)).await
-        });
-        done.await.unwrap_or_else(|_| Err(VaultError("it was broken off by a fault of usherd".to_owned())))
+        })
+        .await
     }
 
     /// All of a collection, by name.
@@ -318,7 +349,13 @@ impl Vault {
         if let Some(known) = self.lock().known(self.clock.now()) {
             return known;
         }
-        self.alone(|vault| async move { vault.read().await }).await
+        // Who goes before it is their turn leaves nothing behind.
+        let (vault, turn) = (Arc::clone(self), Arc::clone(&self.turn).lock_owned().await);
+        to_its_end(async move {
+            let _turn = turn;
+            vault.read().await
+        })
+        .await
     }
 
     /// Waits until it is known what is in the safe, or that it cannot be told; for a while, and for the first time alone.
@@ -376,7 +413,7 @@ impl Vault {
             let pause = failed.map(|at| RETRY.saturating_sub(now.boot.saturating_sub(at.boot)));
             let pause = pause.filter(|pause| !is_clean && !pause.is_zero());
             if !is_clean && pause.is_none() {
-                let settled = self.alone(|vault| async move { vault.settle().await }).await;
+                let settled = self.settle_alone().await;
                 if let Err(error) = &settled {
                     warn!(%error, "what has expired or was replaced cannot be removed from disk");
                 }
@@ -400,6 +437,14 @@ impl Vault {
         // Every change under the lock is complete before it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whoever waits for it may go.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, VaultError>> + Send + 'static,
+) -> Result<T, VaultError> {
+    let broken = |_| Err(VaultError("it was broken off by a fault of usherd".to_owned()));
+    tokio::spawn(work).await.unwrap_or_else(broken)
 }
 
 #[cfg(test)]
