@@ -68,6 +68,42 @@ fn an_older_one_that_the_disk_does_not_let_go_is_told_and_not_answered() {
 }
 
 #[test]
+fn one_that_is_on_disk_though_it_could_not_be_written_does_not_come_back() {
+    let world = World::new("");
+    let place = || at("other.example.com", "");
+    store(&world.usherd, at("more.example.com", ""), "CANARY-more", true).unwrap();
+    let World { usherd, idp, ca } = world;
+    let sandbox = Sandbox::clone(&usherd);
+    drop(usherd.stop());
+    // A new file has its name by then.
+    let directory = sandbox.dir().join("state/usher/store");
+    let inject = ["-P", directory.to_str().unwrap(), "-e", "inject=fsync,fdatasync:error=EIO"];
+    let wrapper = [&["strace", "-D", "-f", "-qq", "-o", "/dev/null"][..], &inject].concat();
+    let world = World { usherd: sandbox.start_under(&wrapper), idp, ca };
+    let failed = |told: Status| {
+        let told = Failure::from(&told);
+        assert!(
+            told.reason == ErrorReason::StoreUnavailable && told.message.contains("Input/output"),
+            "{told:?}"
+        );
+        told.message
+    };
+    failed(store(&world.usherd, place(), "CANARY-failed", true).unwrap_err());
+    assert_eq!(stored(&world.usherd, place()), None);
+    let secret = "CANARY-failed".to_owned();
+    let request =
+        EraseCredentialRequest { collection: "git".into(), place: place(), secret, ..Default::default() };
+    let told = calling(&world.usherd, async |connection| connection.credentials().erase(request).await);
+    assert!(failed(told.unwrap_err()).contains("still there"));
+    let told = failed(store(&world.usherd, place(), "CANARY-new", false).unwrap_err());
+    assert!(told.contains("kept in memory"), "{told}");
+    assert_eq!(stored(&world.usherd, place()), Some(alices("CANARY-new")));
+    let world = restart(world);
+    assert_eq!(stored(&world.usherd, place()), None);
+    assert_eq!(held(&world.usherd), (json!(0), json!(1)), "the other one is as it was");
+}
+
+#[test]
 fn what_was_issued_before_a_restart_is_not_stored_after_it_though_its_profile_is_gone() {
     const STORE: &str = "[store]\nkey = { file = \"store.key\" }\n";
     let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
