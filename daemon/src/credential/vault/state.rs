@@ -90,6 +90,30 @@ impl Entry {
             && is_same(&own.secret, &new.secret)
             && !has_newer_refresh_token
     }
+
+    /// Another one, in which there is nothing new, may be kept for longer: that counts, as long as usherd runs. On disk
+    /// it stays as it was.
+    fn prolong(&mut self, same: &Self) {
+        let is_longer = |(own, other): (Moment, Moment)| own.reached(other);
+        if !self.until.zip(same.until).is_some_and(is_longer) {
+            return;
+        }
+        let own = &*self.credential;
+        let secret = match &own.secret {
+            Secret::Password(password) => Secret::Password(password.clone()),
+            Secret::Header { authtype, credential } => {
+                Secret::Header { authtype: authtype.clone(), credential: credential.clone() }
+            }
+        };
+        self.until = same.until;
+        self.credential = Arc::new(Credential {
+            username: own.username.clone(),
+            secret,
+            expires_at: same.credential.expires_at,
+            oauth_refresh_token: own.oauth_refresh_token.clone(),
+            stored_at: own.stored_at,
+        });
+    }
 }
 
 fn is_same(one: &Secret, other: &Secret) -> bool {
@@ -137,7 +161,8 @@ impl State {
         match self.entries.iter().position(|other| other.lasts && other.key == entry.key) {
             // It is the same, and was stored last.
             Some(at) => {
-                let same = self.entries.remove(at);
+                let mut same = self.entries.remove(at);
+                same.prolong(&entry);
                 self.entries.push(same);
             }
             None => self.push(entry),
@@ -201,7 +226,7 @@ impl State {
     pub(super) fn take_over(&mut self, loaded: Vec<Entry>, now: Moment) {
         let newer = std::mem::take(&mut self.outdated);
         let mut later = std::mem::take(&mut self.entries);
-        for entry in loaded {
+        for mut entry in loaded {
             let is_same = match newer.get(&entry.key) {
                 None => {
                     self.entries.push(entry);
@@ -213,7 +238,10 @@ impl State {
                 Some(Left::Failed(_) | Left::Other) => false,
             };
             match later.iter().position(|other| other.key == entry.key) {
-                Some(at) if is_same => later[at] = entry,
+                Some(at) if is_same => {
+                    entry.prolong(&later[at]);
+                    later[at] = entry;
+                }
                 None if is_same => self.entries.push(entry),
                 _ => drop(self.outdated.insert(entry.key, Left::Other)),
             }

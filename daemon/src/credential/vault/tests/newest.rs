@@ -94,6 +94,34 @@ async fn the_same_secret_once_more_shortens_nothing() {
 }
 
 #[tokio::test]
+async fn the_same_secret_that_is_valid_for_longer_is_known_for_longer() {
+    for is_read in [true, false] {
+        let mut world = World::new();
+        world.store_until(ALICE, "same", Some(30), Keep::OnDisk).await.unwrap();
+        world.store_until((None, "bob"), "same", Some(90), Keep::OnDisk).await.unwrap();
+        if !is_read {
+            world.restart_unread().await;
+        }
+        for name in ["alice", "bob"] {
+            world.store_until((None, name), "same", Some(100), MINUTE).await.unwrap();
+        }
+        if !is_read {
+            world.read().await;
+        }
+        assert_eq!(world.vault.counts(), Counts { fleeting: 0, lasting: 2 });
+        let alices = world.vault.get(&query(None, Some("alice")), false).await.unwrap().unwrap();
+        assert!(alices.expires_at.unwrap() > world.clock.now().wall + Duration::from_secs(90));
+        world.clock.pass(40);
+        assert_eq!(world.alices().await.as_deref(), Some("same"));
+        world.clock.pass(20);
+        assert_eq!(world.alices().await, None);
+        assert_eq!(world.get(None, Some("bob")).await, Some(pair("bob", "same")), "nothing is shortened");
+        world.restart();
+        assert_eq!(world.get_safely(None, Some("alice"), true).await, Ok(None));
+    }
+}
+
+#[tokio::test]
 async fn an_older_one_that_cannot_be_taken_off_the_disk_is_not_answered_and_tried_again() {
     let world = World::new();
     world.store(ALICE, "old", Keep::OnDisk).await.unwrap();
