@@ -123,6 +123,15 @@ impl<D: Disk> Files<D> {
 }
 
 impl Store {
+    /// Whether there is a directory, or whatever keeps us from knowing: without one nothing is stored.
+    async fn is_there(&self) -> bool {
+        let directory = self.location.directory.clone();
+        let found = tokio::task::spawn_blocking(move || directory.symlink_metadata());
+        found.await.map_or(true, |found| {
+            found.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+        })
+    }
+
     /// Has `work` done on the files in a thread of its own; once more where somebody has removed the directory.
     async fn on_files<T: Send + 'static>(
         &self,
@@ -147,9 +156,7 @@ impl Store {
 impl Safe for Store {
     fn load(&self) -> BoxFuture<'_, Result<Vec<Stored>, String>> {
         Box::pin(async move {
-            let directory = self.location.directory.clone();
-            let is_there = tokio::task::spawn_blocking(move || directory.symlink_metadata().is_ok()).await;
-            if !is_there.unwrap_or(true) {
+            if !self.is_there().await {
                 return Ok(Vec::new());
             }
             self.on_files(|files| files.read_credentials().map_err(io::Error::other)).await
@@ -161,7 +168,12 @@ impl Safe for Store {
     }
 
     fn remove(&self, keys: Vec<CredentialKey>) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.on_files(move |files| files.remove_credentials(&keys)))
+        Box::pin(async move {
+            if !self.is_there().await {
+                return Ok(());
+            }
+            self.on_files(move |files| files.remove_credentials(&keys)).await
+        })
     }
 
     fn state(&self) -> ArchiveState {

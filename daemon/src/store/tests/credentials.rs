@@ -52,6 +52,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 async fn credentials_last_are_replaced_and_removed_beside_the_tokens() {
     let home = Home::new();
     assert_eq!(all(&home.store()).await.unwrap(), pairs(&[]));
+    Safe::remove(&home.store(), vec![key("nobody")]).await.unwrap();
     assert!(!home.at("state/store").exists() && !home.at("key").exists(), "looking makes no store");
     let store = home.store();
     store.put(stored("alice", "CANARY-1")).await.unwrap();
