@@ -93,6 +93,52 @@ fn git_names_the_profile_that_came_last_and_the_earlier_one_when_that_goes() {
 }
 
 #[test]
+fn a_change_that_failed_leaves_nothing_behind_in_the_end() {
+    let world = world();
+    let usherd = &world.usherd;
+    let config = usherd.file("home/.gitconfig", GITCONFIG);
+    let before = tree(usherd);
+    let locked = |line: &str| {
+        let lock = usherd.file("home/.gitconfig.lock", "");
+        let told = usher(usherd, line).expect_code(78).stderr;
+        contains_all(&told, &[".gitconfig.lock is there"]);
+        fs::remove_file(lock).unwrap();
+    };
+    let said = |line: &str| usher(usherd, line).expect_ok().stderr;
+    // Somebody else's value changes: given up, gone on with, and tried twice.
+    for (more, go) in [
+        (None, ["second", "first"]),
+        (None, ["first", "second"]),
+        (Some("install git second --yes"), ["second", "first"]),
+        (Some("install git first --by-name --yes"), ["first", "second"]),
+    ] {
+        let _ = said("install git first --yes");
+        let only_first = fs::read_to_string(&config).unwrap();
+        locked("install git second --yes");
+        locked("install git second --yes");
+        assert_eq!(fs::read_to_string(&config).unwrap(), only_first);
+        let _ = more.map(said);
+        for which in go {
+            let told = said(&format!("uninstall git {which} --yes"));
+            assert!(!told.contains("any more") && !told.contains("may differ"), "{told}");
+        }
+        assert_eq!(tree(usherd), before, "{more:?}, {go:?}");
+    }
+    let whole = format!("{GITCONFIG}\n");
+    fs::write(&config, &whole).unwrap();
+    // One's own changes, in a file that somebody writes to meanwhile.
+    let _ = said("install git third --by-name --yes");
+    locked("install git third --yes");
+    git(usherd, &["config", "--global", "alias.last", "log"]);
+    let _ = said("install git third --yes");
+    assert!(!fs::read_to_string(&config).unwrap().contains("--profile third"));
+    let _ = said("uninstall git third --yes");
+    assert_eq!(fs::read_to_string(&config).unwrap(), whole + "[alias]\n\tlast = log\n");
+    fs::write(&config, GITCONFIG).unwrap();
+    assert_eq!(tree(usherd), before);
+}
+
+#[test]
 fn all_of_them_come_and_go_in_any_order_and_leave_every_byte() {
     let world = world();
     let usherd = &world.usherd;

@@ -136,13 +136,15 @@ fn write_step(
         path: file.path.clone(),
         created: file.text.is_none(),
         entries: Vec::new(),
+        earlier: Vec::new(),
     });
     let (at, so_far) = replace(install, records);
     let all = records.wanted(&file.path);
     let wishes = Wishes { so_far: &so_far, own: &install.wants, all: &all };
-    let settled = settle(&*format, &before, &edited.entries, wishes)?;
+    let settled = settle(&*format, &before, &edited, wishes)?;
     plan.notes.extend(settled.is_rough.then(|| rough(&named(&file.path))));
-    edited.entries = settled.entries;
+    let (after, told) = (settled.text.clone(), settled.told.clone());
+    edited.settle(settled, after != before);
     // All of it may have been there before, and the link too: then there is nothing to take back.
     let has = |entry: &Entry| install.wants.iter().any(|want| want.is_place_of(&entry.want));
     let is_needed =
@@ -151,9 +153,8 @@ fn write_step(
         records.installs.remove(at);
     }
     records.keep_file(edited);
-    if settled.text != before {
-        let (after, told) = (Some(settled.text), settled.told);
-        plan.steps.push(Step::Write { file, after, told, directories: Vec::new() });
+    if after != before {
+        plan.steps.push(Step::Write { file, after: Some(after), told, directories: Vec::new() });
     }
     Ok(())
 }

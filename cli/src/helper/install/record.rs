@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     file::{File, missing_directories},
     named,
+    settle::Settled,
     splice::Splice,
 };
 use crate::{args::Tool, caller::Caller, error::Error};
@@ -51,6 +52,9 @@ pub(super) struct Edited {
     pub(super) created: bool,
     /// In the order in which they were made.
     pub(super) entries: Vec<Entry>,
+    /// Those of before the last change. The file is written after this is noted: if that failed, they are there still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) earlier: Vec<Entry>,
 }
 
 /// One value that was put into a file.
@@ -104,6 +108,16 @@ impl Want {
     /// the one behind it.
     pub(super) fn is_place_of(&self, other: &Self) -> bool {
         self.key == other.key && self.value.is_empty() == other.value.is_empty()
+    }
+}
+
+impl Edited {
+    /// Notes what has come of it. As long as nothing is changed the entries of before may be those that are there.
+    pub(super) fn settle(&mut self, settled: Settled, is_changed: bool) {
+        if is_changed || self.entries != settled.entries {
+            self.earlier = if is_changed { settled.before } else { Vec::new() };
+            self.entries = settled.entries;
+        }
     }
 }
 
@@ -253,7 +267,8 @@ mod tests {
             was: Some("pass".to_owned()),
             splices: vec![Splice::between("a", "ab")],
         };
-        let file = Edited { path: "/f".into(), created: true, entries: vec![entry] };
+        let file =
+            Edited { path: "/f".into(), created: true, entries: vec![entry.clone()], earlier: vec![entry] };
         let link = Link { path: "/l".into(), target: "/usher-1.2".into(), was: None };
         let records = Records {
             version: VERSION,

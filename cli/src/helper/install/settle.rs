@@ -11,7 +11,7 @@
 
 use super::{
     format::{Change, Format},
-    record::{Entry, Want},
+    record::{Edited, Entry, Want},
     shown,
     splice::Splice,
 };
@@ -33,6 +33,8 @@ pub(super) struct Wishes<'a> {
 pub(super) struct Settled {
     pub(super) text: String,
     pub(super) entries: Vec<Entry>,
+    /// Those that were there before.
+    pub(super) before: Vec<Entry>,
     /// What is changed, as it is shown beforehand.
     pub(super) told: Vec<String>,
     /// What somebody else has changed, and is left.
@@ -41,22 +43,28 @@ pub(super) struct Settled {
     pub(super) is_rough: bool,
 }
 
-/// Brings `text`, in which there are `entries`, up to date.
+/// Brings `text`, in which there is what was done to it, up to date.
 pub(super) fn settle(
     format: &dyn Format,
     text: &str,
-    entries: &[Entry],
+    done: &Edited,
     wishes: Wishes<'_>,
 ) -> Result<Settled, Error> {
     let (mut before, mut lost) = (Vec::new(), Vec::new());
-    for entry in entries {
+    for entry in there(format, text, done)? {
         let mut concerned = wishes.so_far.iter().chain(wishes.own).map(|want| &want.key);
         let is_lost = concerned.any(|key| *key == entry.want.key) && !format.has(text, &entry.want)?;
-        if is_lost { &mut lost } else { &mut before }.push(entry.clone());
+        if is_lost { &mut lost } else { &mut before }.push(entry);
     }
     let next = next(format, text, &before, wishes)?;
-    let mut settled =
-        Settled { text: text.to_owned(), entries: before.clone(), told: Vec::new(), lost, is_rough: false };
+    let mut settled = Settled {
+        text: text.to_owned(),
+        entries: before.clone(),
+        before: before.clone(),
+        told: Vec::new(),
+        lost,
+        is_rough: false,
+    };
     if before.iter().map(|entry| &entry.want).eq(&next) {
         return Ok(settled);
     }
@@ -71,11 +79,36 @@ pub(super) fn settle(
     }
     for want in &next {
         if let Some(change) = format.missing(&settled.text, want)? {
-            settled.put(format, &change)?;
+            settled.put(format, &change, done)?;
         }
     }
     settled.told = told(&before, &settled.entries);
     Ok(settled)
+}
+
+/// The entries that are in the text: where an edit did not come to pass, those of before it.
+fn there(format: &dyn Format, text: &str, done: &Edited) -> Result<Vec<Entry>, Error> {
+    for entries in [&done.entries, &done.earlier] {
+        if !entries.is_empty() && rewound(format, text, entries)?.is_some() {
+            return Ok(entries.clone());
+        }
+    }
+    let mut found = Vec::new();
+    for entry in &done.entries {
+        let is_there = format.has(text, &entry.want)?;
+        let earlier = done.earlier.iter().find(|earlier| earlier.want.is_place_of(&entry.want));
+        found.push(match earlier {
+            Some(earlier) if !is_there && format.has(text, &earlier.want)? => earlier.clone(),
+            _ => entry.clone(),
+        });
+    }
+    for earlier in &done.earlier {
+        let is_new = !found.iter().any(|entry: &Entry| entry.want.is_place_of(&earlier.want));
+        if is_new && format.has(text, &earlier.want)? {
+            found.push(earlier.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// What is to be there in the end of what is there, and of what the install that comes still misses.
@@ -91,7 +124,7 @@ fn next(format: &dyn Format, text: &str, before: &[Entry], wishes: Wishes<'_>) -
 }
 
 impl Settled {
-    fn put(&mut self, format: &dyn Format, change: &Change) -> Result<(), Error> {
+    fn put(&mut self, format: &dyn Format, change: &Change, done: &Edited) -> Result<(), Error> {
         let after = format.put(&self.text, change)?;
         let splice = Splice::between(&self.text, &after);
         let Change { want, was } = change.clone();
@@ -101,7 +134,15 @@ impl Settled {
                 entry.want = want;
                 entry.splices.push(splice);
             }
-            _ => self.entries.push(Entry { want, was, splices: vec![splice] }),
+            _ => {
+                // What is noted as ours is nobody's of before.
+                let is_ours = |was: &String| {
+                    let mut noted = done.entries.iter().chain(&done.earlier).map(|entry| &entry.want);
+                    noted.any(|other| other.key == want.key && other.value == *was)
+                };
+                let was = was.filter(|was| !is_ours(was));
+                self.entries.push(Entry { want, was, splices: vec![splice] });
+            }
         }
         self.text = after;
         Ok(())
@@ -110,6 +151,11 @@ impl Settled {
 
 /// The text as it was before the first entry; none where one of them is not where it was put.
 fn rewound(format: &dyn Format, text: &str, entries: &[Entry]) -> Result<Option<String>, Error> {
+    for entry in entries {
+        if !format.has(text, &entry.want)? {
+            return Ok(None);
+        }
+    }
     let mut base = text.to_owned();
     for splice in entries.iter().rev().flat_map(|entry| entry.splices.iter().rev()) {
         let Some(before) = splice.undone_in_place(&base) else { return Ok(None) };

@@ -69,20 +69,22 @@ fn take(install: &Install, records: &mut Records, plan: &mut Plan, caller: &Call
     };
     let all = records.wanted(&install.file);
     let wishes = Wishes { so_far: &install.wants, own: &[], all: &all };
-    let settled = settle(&*format, &before, &edited.entries, wishes)?;
+    let settled = settle(&*format, &before, &edited, wishes)?;
     let path = named(&install.file);
     for lost in &settled.lost {
         let key = shown(&lost.want.key);
         plan.notes.push(format!("{path}: {key} is not what install wrote any more, and is left as it is"));
     }
     plan.notes.extend(settled.is_rough.then(|| rough(&path)));
-    edited.entries = settled.entries;
-    let goes = edited.created && edited.entries.is_empty() && format.is_empty(&settled.text)?;
+    let (after, told) = (settled.text.clone(), settled.told.clone());
+    // The file is written before that is noted.
+    edited.settle(settled, false);
+    let goes = edited.created && edited.entries.is_empty() && format.is_empty(&after)?;
     records.keep_file(edited);
-    if settled.text != before || goes {
-        let after = (!goes).then_some(settled.text);
+    if after != before || goes {
+        let after = (!goes).then_some(after);
         let directories = records.way_to(&file.path);
-        plan.steps.push(Step::Write { file, after, told: settled.told, directories });
+        plan.steps.push(Step::Write { file, after, told, directories });
     }
     Ok(())
 }

@@ -3,7 +3,10 @@
 use std::ffi::OsString;
 
 use super::*;
-use crate::helper::install::settle::{Settled, Wishes, settle};
+use crate::helper::install::{
+    record::Edited,
+    settle::{Settled, Wishes, settle},
+};
 
 const OURS: &str = "/opt/git-credential-usher";
 
@@ -28,10 +31,17 @@ fn helper(value: &str) -> Want {
     Want { key: vec![HELPER.to_owned()], value: value.to_owned() }
 }
 
+/// What was noted of the file.
+fn done(entries: &[Entry], earlier: &[Entry]) -> Edited {
+    let path = "/home/a/.gitconfig".into();
+    Edited { path, created: false, entries: entries.to_vec(), earlier: earlier.to_vec() }
+}
+
 /// Has one install come, change or go that wanted `so_far` and wants `own`; `others` want something too.
 fn settled(text: &str, entries: &[Entry], so_far: &[Want], own: &[Want], others: &[Want]) -> Settled {
     let all = [others, own].concat();
-    settle(&git(), text, entries, Wishes { so_far, own, all: &all }).unwrap()
+    let wishes = Wishes { so_far, own, all: &all };
+    settle(&git(), text, &done(entries, &[]), wishes).unwrap()
 }
 
 fn place(url: &str) -> Place {
