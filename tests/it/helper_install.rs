@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the failure of the test")]
 
 mod odd;
+mod order;
 mod sharing;
 
 use std::{

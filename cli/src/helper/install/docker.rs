@@ -57,7 +57,7 @@ impl Format for Docker<'_> {
     fn missing(&self, text: &str, want: &Want) -> Result<Option<Change>, Error> {
         let was = self.values(text, &want.key)?.pop();
         let is_there = was.as_ref() == Some(&want.value);
-        Ok((!is_there).then(|| Change { want: want.clone(), was }))
+        Ok((!is_there).then(|| Change { was, ..Change::new(want) }))
     }
 
     fn put(&self, text: &str, change: &Change) -> Result<String, Error> {

@@ -9,6 +9,15 @@ pub(super) struct Change {
     pub(super) want: Want,
     /// The value that it takes the place of.
     pub(super) was: Option<String>,
+    /// It begins a section of its own, behind all others.
+    pub(super) at_end: bool,
+}
+
+impl Change {
+    /// One that takes nothing's place.
+    pub(super) fn new(want: &Want) -> Self {
+        Self { want: want.clone(), was: None, at_end: false }
+    }
 }
 
 /// How the file of one tool is read and edited. No text at all is an empty file.
@@ -27,6 +36,16 @@ pub(super) trait Format {
     fn facts(&self, text: &str) -> Result<String, Error>;
     /// Whether there is nothing in it that anybody could miss.
     fn is_empty(&self, text: &str) -> Result<bool, Error>;
+
+    /// Which come first where the order counts: those of the least.
+    fn rank(&self, _: &Want) -> usize {
+        0
+    }
+
+    /// What is to be known of the tool with this text, though all that is wanted is there.
+    fn warnings(&self, _: &str, _: &[Want]) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether the value is still the one that was put there.
     fn has(&self, text: &str, want: &Want) -> Result<bool, Error> {

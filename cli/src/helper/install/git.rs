@@ -1,17 +1,21 @@
 //! git's global configuration, which git itself reads and edits, in a copy: so that all is known before anything
 //! is changed, and all is changed at once.
+//!
+//! - `run`: git, and what it works on
+//! - `asked`: which helpers it asks, in which order
+
+mod asked;
+mod run;
 
 use std::{
     cell::RefCell,
-    fs, io,
-    os::unix::fs::PermissionsExt as _,
+    fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     time::Duration,
 };
 
-use tempfile::TempDir;
-
+use self::{asked::Around, run::Runner};
 use super::{
     format::{Change, Format},
     named,
@@ -26,10 +30,6 @@ const HELPER: &str = "credential.helper";
 /// The last word of the other key that is written.
 const WITH_PATH: &str = "useHttpPath";
 
-/// What git itself needs of the caller's variables to find its configuration, but for the global one. Others would have it
-/// read a repository's, or what a command line says.
-const GIT_READS: [&str; 5] = ["PATH", "HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"];
-
 /// The file that `git config --global` writes, by the rule of git-config(1).
 pub(super) fn file(caller: &Caller<'_>) -> Result<PathBuf, Error> {
     let path = |name| caller.var(name).map(PathBuf::from);
@@ -39,9 +39,15 @@ pub(super) fn file(caller: &Caller<'_>) -> Result<PathBuf, Error> {
     let home = path("HOME").filter(|home| home.is_absolute()).ok_or_else(|| {
         Error::Environment("no place for git's configuration: set HOME or GIT_CONFIG_GLOBAL".to_owned())
     })?;
-    let xdg = path("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git/config");
     let usual = home.join(".gitconfig");
-    Ok(if !usual.exists() && xdg.exists() { xdg } else { usual })
+    Ok(xdg_file(caller).filter(|xdg| !usual.exists() && xdg.exists()).unwrap_or(usual))
+}
+
+/// The other one that git reads, before that of the home.
+fn xdg_file(caller: &Caller<'_>) -> Option<PathBuf> {
+    let path = |name| caller.var(name).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());
+    let directory = path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")))?;
+    std::path::absolute(directory.join("git/config")).ok()
 }
 
 /// The one that the caller names in place of the usual ones. What is noted of it has to lead there from everywhere.
@@ -50,12 +56,12 @@ fn named_file(caller: &Caller<'_>) -> Result<Option<PathBuf>, Error> {
     absolute.map_err(|source| Error::System { what: "cannot tell the current directory", source })
 }
 
-/// git, and a place for copies of its configuration.
+/// git, and what it reads.
 pub(super) struct Git {
-    copies: TempDir,
-    path: Option<std::ffi::OsString>,
+    runner: Runner,
     /// The file that is told of in errors.
     file: PathBuf,
+    around: Around,
     /// The text that was listed last, with what was in it: many questions are about the same.
     last: RefCell<Option<(String, List)>>,
 }
@@ -63,50 +69,56 @@ pub(super) struct Git {
 /// All keys with their values; one that has none is a line without `=`.
 type List = Vec<(String, Option<String>)>;
 
+/// What `git config --null --list` tells.
+fn read_list(told: &[u8]) -> List {
+    let read = |fact: &str| match fact.split_once('\n') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (fact.to_owned(), None),
+    };
+    String::from_utf8_lossy(told).split_terminator('\0').map(read).collect()
+}
+
 impl Git {
+    /// For a text by itself, `name` in errors.
+    pub(super) fn alone(name: &Path, caller: &Caller<'_>) -> Self {
+        let (runner, file) = (Runner::new(caller), name.to_owned());
+        Self { runner, file, around: Around::nothing(), last: RefCell::default() }
+    }
+
+    /// For a file beside all others that git reads.
     pub(super) fn new(file: &Path, caller: &Caller<'_>) -> Result<Self, Error> {
-        let private = fs::Permissions::from_mode(0o700);
-        let copies = tempfile::Builder::new().prefix("usher-").permissions(private).tempdir();
-        let copies = copies.map_err(|source| Error::System {
-            what: "cannot make a directory for a copy of git's configuration",
-            source,
-        })?;
-        Ok(Self { copies, path: caller.var("PATH"), file: file.to_owned(), last: RefCell::default() })
+        let git = Self::alone(file, caller);
+        Ok(Self { around: Around::read(&git, caller)?, ..git })
     }
 
-    /// Has git work on a copy of `text`; its answer, its exit code, and the copy as it is then.
-    fn run(&self, text: &str, args: &[&str]) -> Result<(Output, String), Error> {
-        let copy = self.copies.path().join("config");
-        let failed = |source| Error::System { what: "cannot copy git's configuration", source };
-        fs::write(&copy, text).map_err(failed)?;
-        let mut command = Command::new("git");
-        command.args(["config", "--file"]).arg(&copy).args(args);
-        // Nothing but the copy is to be read, whatever is wrong with the rest.
-        command
-            .env_clear()
-            .env("HOME", self.copies.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("LC_ALL", "C");
-        command.envs(self.path.iter().map(|path| ("PATH", path))).current_dir(self.copies.path());
-        let output = command.output().map_err(|error| no_git(&error))?;
-        Ok((output, fs::read_to_string(&copy).map_err(failed)?))
+    /// What git answers about `text`; whatever exit code is not among `fine` is an error.
+    fn read(&self, text: &str, args: &[&str], fine: &[i32]) -> Result<Vec<u8>, Error> {
+        let mut command = self.runner.git(Path::new("/"));
+        command.args(["config", "--no-includes", "--file", "-"]).args(args).stdin(self.runner.unnamed(text)?);
+        let output = run::output(&mut command)?;
+        self.check_output(&output, fine, "standard input")?;
+        Ok(output.stdout)
     }
 
-    /// The same; whatever exit code is not among `fine` is an error.
-    fn call(&self, text: &str, args: &[&str], fine: &[i32]) -> Result<(String, String), Error> {
-        let (output, after) = self.run(text, args)?;
+    /// `text` as git has changed it. That needs a copy, which is gone right afterwards.
+    fn edit(&self, text: &str, args: &[&str]) -> Result<String, Error> {
+        let private = self.runner.private()?;
+        let copy = private.path().join("config");
+        fs::write(&copy, text).map_err(run::cannot_copy)?;
+        let mut command = self.runner.git(private.path());
+        let output = run::output(command.args(["config", "--file"]).arg(&copy).args(args))?;
+        self.check_output(&output, &[0], &format!("file {}", copy.display()))?;
+        fs::read_to_string(&copy).map_err(run::cannot_copy)
+    }
+
+    fn check_output(&self, output: &Output, fine: &[i32], input: &str) -> Result<(), Error> {
         if output.status.code().is_some_and(|code| fine.contains(&code)) {
-            return Ok((String::from_utf8_lossy(&output.stdout).into_owned(), after));
+            return Ok(());
         }
-        let copy = self.copies.path().join("config");
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.replace(&copy.display().to_string(), &named(&self.file));
+        let said = said.replace(input, &format!("file {}", named(&self.file)));
         let (path, said) = (named(&self.file), said.trim().trim_start_matches("fatal: "));
         Err(Error::Configuration(format!("git cannot work with {path}: {said} ({})", output.status)))
-    }
-
-    fn edit(&self, text: &str, args: &[&str]) -> Result<String, Error> {
-        Ok(self.call(text, args, &[0])?.1)
     }
 
     fn list(&self, text: &str) -> Result<List, Error> {
@@ -115,24 +127,42 @@ impl Git {
         {
             return Ok(listed.clone());
         }
-        let (told, _) = self.call(text, &["--null", "--list"], &[0])?;
-        let read = |fact: &str| match fact.split_once('\n') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (fact.to_owned(), None),
-        };
-        let listed: List = told.split_terminator('\0').map(read).collect();
+        let listed = read_list(&self.read(text, &["--null", "--list"], &[0])?);
         self.last.replace(Some((text.to_owned(), listed.clone())));
         Ok(listed)
     }
 
     fn with_path(&self, text: &str, want: &Want) -> Result<Option<Change>, Error> {
         // 1 says that there is none.
-        let (told, _) = self.call(text, &["--bool", "--get", &want.key.concat()], &[0, 1])?;
-        if told.trim() == want.value {
+        let told = self.read(text, &["--bool", "--get", &want.key.concat()], &[0, 1])?;
+        if String::from_utf8_lossy(&told).trim() == want.value {
             return Ok(None);
         }
-        let was = self.values(text, &want.key)?.pop();
-        Ok(Some(Change { want: want.clone(), was }))
+        let key = listed(&want.key);
+        let mut found = self.list(text)?.into_iter().filter(|(name, _)| *name == key);
+        // git would make one of two: they stay, and the last one counts.
+        let was = found.next().filter(|_| found.next().is_none()).and_then(|(_, value)| value);
+        Ok(Some(Change { was, ..Change::new(want) }))
+    }
+
+    /// What is missing of a section in which nobody but usher is to be asked for `url`.
+    fn in_section(&self, text: &str, want: &Want, url: &str) -> Result<Option<Change>, Error> {
+        let (values, asked) = (self.values(text, &want.key)?, self.asked(text, url)?);
+        // git cannot replace one of two that are alike: they stay.
+        let once = |value: &&String| values.iter().filter(|other| other == value).count() == 1;
+        let own = values.iter().rfind(|value| is_usher(value) && once(value) && asked.contains(value));
+        if !want.value.is_empty() {
+            let is_there = values.contains(&want.value) && asked.contains(&want.value);
+            return Ok((!is_there).then(|| Change { was: own.cloned(), ..Change::new(want) }));
+        }
+        let is_alone = asked.iter().all(|value| is_usher(value) && values.contains(value));
+        if is_alone && (own.is_some() || values.last().is_some_and(String::is_empty)) {
+            return Ok(None);
+        }
+        let change = Change::new(want);
+        // git applies all of it in its order: what is behind the section counts as well, as does a helper in it.
+        let at_end = own.is_some() || !self.asked(&self.put(text, &change)?, url)?.is_empty();
+        Ok(Some(Change { at_end, ..change }))
     }
 }
 
@@ -160,22 +190,23 @@ impl Format for Git {
         if want.key.concat().ends_with(WITH_PATH) {
             return self.with_path(text, want);
         }
+        if let Some(url) = url_of(&want.key) {
+            return self.in_section(text, want, &url);
+        }
         let values = self.values(text, &want.key)?;
-        // git cannot replace one of two that are alike: they stay.
         let once = |value: &&String| values.iter().filter(|other| other == value).count() == 1;
-        let own = values.iter().rfind(|value| is_usher(value) && once(value));
-        let is_there = if want.value.is_empty() {
-            // Where there is an usher already it is asked as it was, after the same others.
-            own.is_some() || values.last().is_some_and(String::is_empty)
-        } else {
-            values.contains(&want.value)
-        };
-        Ok((!is_there).then(|| Change { want: want.clone(), was: own.cloned() }))
+        let own = values.iter().rfind(|value| is_usher(value) && once(value)).cloned();
+        Ok((!values.contains(&want.value)).then(|| Change { was: own, ..Change::new(want) }))
     }
 
     fn put(&self, text: &str, change: &Change) -> Result<String, Error> {
         let (key, value) = (change.want.key.concat(), &change.want.value);
         match &change.was {
+            None if change.at_end => {
+                let section = self.edit("", &["--add", &key, value])?;
+                let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+                Ok(format!("{text}{gap}{section}"))
+            }
             None => self.edit(text, &["--add", &key, value]),
             Some(was) => self.edit(text, &["--replace-all", &key, value, &exactly(was)]),
         }
@@ -209,6 +240,18 @@ impl Format for Git {
 
     fn is_empty(&self, text: &str) -> Result<bool, Error> {
         Ok(text.trim().is_empty())
+    }
+
+    /// A section of a longer path is to come after one of a shorter: that one has git forget those before it.
+    fn rank(&self, want: &Want) -> usize {
+        let path = |url: String| {
+            url.split_once("://").map_or(0, |(_, rest)| rest.find('/').map_or(0, |at| rest.len() - at))
+        };
+        url_of(&want.key).map_or(0, |url| 1 + path(url))
+    }
+
+    fn warnings(&self, text: &str, wants: &[Want]) -> Result<Vec<String>, Error> {
+        self.told_of_others(text, wants)
     }
 }
 
@@ -265,6 +308,13 @@ fn listed(key: &[String]) -> String {
     }
 }
 
+/// The URL of a section's key.
+fn url_of(key: &[String]) -> Option<String> {
+    let key = key.concat();
+    let (section, _) = key.rsplit_once('.')?;
+    Some(section.strip_prefix("credential.")?.to_owned())
+}
+
 /// What is to be there so that git asks usher for `places`; for every host if there are none.
 pub(super) fn wants(
     places: &[Place],
@@ -284,31 +334,6 @@ pub(super) fn wants(
         wants.extend(place.has_path().then(|| want(WITH_PATH, "true".to_owned())));
     }
     Ok(wants)
-}
-
-/// The helpers that git asks before those of its global configuration's end, as they may be shown: a shell
-/// command can hold a secret.
-pub(super) fn others(caller: &Caller<'_>) -> Result<Vec<String>, Error> {
-    let mut command = Command::new("git");
-    command.args(["config", "--null", "--get-all", HELPER]).env_clear().current_dir("/");
-    command.envs(GIT_READS.into_iter().filter_map(|name| Some((name, caller.var(name)?))));
-    command.envs(named_file(caller)?.map(|file| ("GIT_CONFIG_GLOBAL", file)));
-    // Not even if there is a repository at the root.
-    command.env("GIT_DIR", "/dev/null");
-    let output = command.output().map_err(|error| no_git(&error))?;
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let values: Vec<_> = told.split_terminator('\0').collect();
-    let from = values.iter().rposition(|value| value.is_empty()).map_or(0, |reset| reset + 1);
-    let shown = |value: &&str| match value.split_whitespace().next() {
-        _ if is_usher(value) => None,
-        Some(word) if !word.starts_with('!') => Some(format!("`{word}`")),
-        _ => Some("a shell command".to_owned()),
-    };
-    Ok(values[from..].iter().filter_map(shown).collect())
-}
-
-fn no_git(error: &io::Error) -> Error {
-    Error::Configuration(format!("cannot run git: {error}; is it installed, and its directory in PATH?"))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn for_git(
     places: &[Place],
     caller: &Caller<'_>,
 ) -> Result<String, Error> {
-    let git = Git::new(Path::new("git's configuration"), caller)?;
+    let git = Git::alone(Path::new("git's configuration"), caller);
     let usher = git::escaped(usher)?;
     let value = |place: Option<&Place>| {
         let by_url = format!("!{usher} helper git");
@@ -51,7 +51,7 @@ fn for_git(
     };
     let mut text = String::new();
     for want in git::wants(places, value)? {
-        text = git.put(&text, &Change { want, was: None })?;
+        text = git.put(&text, &Change::new(&want))?;
     }
     Ok(text)
 }
@@ -60,7 +60,7 @@ fn for_docker(usher: &Path, places: &[Place]) -> Result<String, Error> {
     let docker = Docker(Path::new("config.json"));
     let mut text = String::new();
     for want in docker::wants(places) {
-        text = docker.put(&text, &Change { want, was: None })?;
+        text = docker.put(&text, &Change::new(&want))?;
     }
     let link = links::name(Tool::Docker);
     let usher = quoted(&usher.display().to_string());

@@ -56,7 +56,9 @@ pub(crate) fn run(tool: &InstallTool, caller: &mut Caller<'_>) -> Result<u8, Err
         let told = vec!["what `uninstall` has to know".to_owned()];
         plan.steps.insert(0, Step::Write { file: book, after, told, directories: Vec::new() });
     }
-    surroundings(&wish, &link, &mut plan, caller)?;
+    if wish.tool == Tool::Docker {
+        surroundings(&wish, &link, &mut plan, caller);
+    }
     plan.carry_out(&format!("nothing to do: {said} is set up already"), wish.consent, caller)
 }
 
@@ -143,6 +145,7 @@ fn write_step(
     let wishes = Wishes { so_far: &so_far, own: &install.wants, all: &all };
     let settled = settle(&*format, &before, &edited, wishes)?;
     plan.notes.extend(settled.is_rough.then(|| rough(&named(&file.path))));
+    plan.warnings.extend(format.warnings(&settled.text, &install.wants)?);
     let (after, told) = (settled.text.clone(), settled.told.clone());
     edited.settle(settled, after != before);
     // All of it may have been there before, and the link too: then there is nothing to take back.
@@ -203,30 +206,18 @@ pub(super) fn unused_links(records: &mut Records, plan: &mut Plan) -> Result<(),
     Ok(())
 }
 
-/// What the user has to know beside it.
-fn surroundings(wish: &Wish<'_>, link: &Path, plan: &mut Plan, caller: &Caller<'_>) -> Result<(), Error> {
+/// What the user of docker has to know beside it.
+fn surroundings(wish: &Wish<'_>, link: &Path, plan: &mut Plan, caller: &Caller<'_>) {
     let directory = link.parent().unwrap_or(Path::new("/"));
-    match wish.tool {
-        Tool::Git if wish.profile.is_none() => {
-            let others = git::others(caller)?;
-            if !others.is_empty() {
-                plan.notes.push(format!("git asks {} before usher, as configured", others.join(" and ")));
-            }
-        }
-        Tool::Git => {}
-        Tool::Docker => {
-            if !links::is_in_path(directory, caller) {
-                plan.warnings.push(format!(
-                    "{} is not in PATH, where docker looks for {}: add it, or use another --bin-dir",
-                    named(directory),
-                    links::name(wish.tool)
-                ));
-            }
-            let said = words(wish.tool, wish.profile);
-            plan.notes.push(format!(
-                "podman, skopeo and buildah read other files, too: `usher helper print {said}` has what belongs there"
-            ));
-        }
+    if !links::is_in_path(directory, caller) {
+        plan.warnings.push(format!(
+            "{} is not in PATH, where docker looks for {}: add it, or use another --bin-dir",
+            named(directory),
+            links::name(wish.tool)
+        ));
     }
-    Ok(())
+    let said = words(wish.tool, wish.profile);
+    plan.notes.push(format!(
+        "podman, skopeo and buildah read other files, too: `usher helper print {said}` has what belongs there"
+    ));
 }

@@ -65,15 +65,20 @@ pub(super) fn settle(
         lost,
         is_rough: false,
     };
-    if before.iter().map(|entry| &entry.want).eq(&next) {
+    // It may be there, and yet without effect, by what others have written since.
+    let mut works = true;
+    for want in before.iter().map(|entry| &entry.want).filter(|want| wishes.own.contains(want)) {
+        works &= format.missing(text, want)?.is_none();
+    }
+    if works && before.iter().map(|entry| &entry.want).eq(&next) {
         return Ok(settled);
     }
     if let Some(base) = rewound(format, text, &before)? {
         settled.text = base;
         settled.entries.clear();
     } else {
-        let (kept, unwanted): (Vec<_>, Vec<_>) =
-            before.iter().cloned().partition(|entry| next.iter().any(|want| want.is_place_of(&entry.want)));
+        let is_kept = |entry: &Entry| works && next.iter().any(|want| want.is_place_of(&entry.want));
+        let (kept, unwanted): (Vec<_>, Vec<_>) = before.iter().cloned().partition(is_kept);
         let left = take_back(format, text, &unwanted)?;
         settled = Settled { text: left.text, entries: kept, is_rough: !left.is_to_the_byte, ..settled };
     }
@@ -120,6 +125,7 @@ fn next(format: &dyn Format, text: &str, before: &[Entry], wishes: Wishes<'_>) -
             next.push(want.clone());
         }
     }
+    next.sort_by_key(|want| format.rank(want));
     Ok(next)
 }
 
@@ -127,7 +133,7 @@ impl Settled {
     fn put(&mut self, format: &dyn Format, change: &Change, done: &Edited) -> Result<(), Error> {
         let after = format.put(&self.text, change)?;
         let splice = Splice::between(&self.text, &after);
-        let Change { want, was } = change.clone();
+        let Change { want, was, .. } = change.clone();
         // What was there before usher is what is to be there after it.
         match self.entries.iter_mut().find(|entry| entry.want.is_place_of(&want)) {
             Some(entry) if was.as_ref() == Some(&entry.want.value) => {

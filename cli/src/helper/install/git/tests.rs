@@ -1,6 +1,6 @@
 //! What git makes of its configuration, as the real one does it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, process::Command};
 
 use super::*;
 use crate::helper::install::{
@@ -20,7 +20,7 @@ fn with<T>(env: &[(&str, &Path)], work: impl FnOnce(&Caller<'_>) -> T) -> T {
 }
 
 fn git() -> Git {
-    with(&[], |caller| Git::new(Path::new("/home/a/.gitconfig"), caller)).unwrap()
+    with(&[], |caller| Git::alone(Path::new("/home/a/.gitconfig"), caller))
 }
 
 fn wants_of(places: &[Place]) -> Vec<Want> {
@@ -205,8 +205,8 @@ fn one_value_is_meant_whatever_it_looks_like_and_no_line_without_any() {
     for value in [odd, "", "!f() { echo \"$1\"; }; f", "\u{e4}"] {
         let (wants, other) = ([helper(value)], helper("/aXb/git-credential-usher"));
         let before = "[credential]\n\thelper\n";
-        let text = git().put(before, &Change { want: other, was: None }).unwrap();
-        let added = git().put(&text, &Change { want: wants[0].clone(), was: None }).unwrap();
+        let text = git().put(before, &Change::new(&other)).unwrap();
+        let added = git().put(&text, &Change::new(&wants[0])).unwrap();
         let entry = Entry { want: wants[0].clone(), was: None, splices: Vec::new() };
         assert_eq!(git().take(&added, &entry).unwrap(), text, "{value:?}");
         let back = Entry { was: Some("x".to_owned()), ..entry };
@@ -281,10 +281,12 @@ fn the_shell_reads_a_path_as_it_is() {
 
 #[test]
 fn a_shell_command_among_other_helpers_is_not_shown() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("c");
-    let text = "[credential]\nhelper = gone\nhelper =\nhelper = cache --timeout 1\nhelper = \"!echo secret\"\nhelper = usher\n";
-    fs::write(&config, text).unwrap();
-    let env = [("GIT_CONFIG_GLOBAL", config.as_path()), ("GIT_CONFIG_NOSYSTEM", Path::new("1"))];
-    assert_eq!(with(&env, others).unwrap(), ["`cache`", "a shell command"]);
+    let text = "[credential]\nhelper = gone\nhelper =\nhelper = cache --timeout 1\nhelper = \"!echo secret\"\n\
+                helper = usher\nhelper = last\n";
+    let told = git().warnings(text, &[helper("usher")]).unwrap().concat();
+    assert!(
+        told.contains("git asks `cache` and a shell command before usher, and `last` after usher,"),
+        "{told}"
+    );
+    assert!(!told.contains("secret") && !told.contains("gone"), "{told}");
 }
