@@ -187,6 +187,33 @@ fn git_works_with_the_global_configuration_whatever_else_the_environment_says() 
 }
 
 #[test]
+fn a_configuration_that_is_named_from_here_is_found_from_everywhere() {
+    let sandbox = sandbox();
+    let config = sandbox.file("home/xdg/git/config", "[user]\n\tname = A\n");
+    let before = tree(&sandbox);
+    let said = told(&with_env(
+        &sandbox,
+        &sandbox.dir().join("home"),
+        "install git --yes",
+        &[("XDG_CONFIG_HOME", "xdg")],
+    ));
+    contains_all(&said, &["wrote ", "home/xdg/git/config"]);
+    assert!(fs::read_to_string(&config).unwrap().contains("git-credential-usher"));
+    let _ = usher(&sandbox, "uninstall git --yes").expect_ok();
+    assert_eq!(tree(&sandbox), before);
+}
+
+#[test]
+fn what_is_printed_has_no_line_of_somebody_elses() {
+    let sandbox = sandbox();
+    for tool in ["git", "docker", "kubectl"] {
+        let output = sandbox.usher(&["helper", "print", tool, "x\nrm -rf y"]).expect_code(64);
+        assert!(output.stdout.is_empty(), "{}", output.stdout);
+        contains_all(&output.stderr, &["control character in the name of the profile", "usher status"]);
+    }
+}
+
+#[test]
 fn a_record_of_another_form_is_left_alone() {
     let sandbox = sandbox();
     let _ = usher(&sandbox, "install git --yes").expect_ok();

@@ -157,3 +157,38 @@ fn a_part_of_a_host_is_its_own_profiles_in_whatever_order_they_come() {
         }
     }
 }
+
+#[test]
+fn a_path_with_odd_characters_is_matched_by_git() {
+    let world = World::with(FakeIdp::builder(), |sandbox, ca, idp| {
+        named("odd", sandbox, ca, idp, "urls = [\"https://git.example.com/a+b@c,d:e$(f);'g/\"]")
+    });
+    let usherd = &world.usherd;
+    let _ = usher(usherd, "install git odd --yes").expect_ok();
+    let encoded = "https://git.example.com/a%2Bb%40c%2Cd%3Ae%24%28f%29%3B%27g";
+    let plain = "protocol=https\nhost=git.example.com\npath=a+b@c,d:e$(f);'g/repository.git\n\n";
+    for about in [plain, &format!("url={encoded}/repository.git\n\n")] {
+        let filled = credential(usherd, "fill", about);
+        let (told, said) = (String::from_utf8_lossy(&filled.stdout), String::from_utf8_lossy(&filled.stderr));
+        assert!(filled.status.success() && said.contains("git-credential-usher get"), "{said}");
+        contains_all(&told, &["path=a+b@c,d:e$(f);'g/repository.git\n", "password="]);
+    }
+    let printed = usher(usherd, "print git odd").expect_ok().stdout;
+    contains_all(&printed, &[&format!("[credential \"{encoded}\"]")]);
+}
+
+#[test]
+fn docker_is_not_set_up_for_a_profile_that_it_cannot_name() {
+    let world = world();
+    let usherd = &world.usherd;
+    let before = tree(usherd);
+    for line in ["install docker forge --yes", "print docker forge"] {
+        let told = usher(usherd, line).expect_code(78).stderr;
+        contains_all(
+            &told,
+            &["the profile forge has `by_name_only`, and docker cannot name it", "usher reload"],
+        );
+    }
+    assert_eq!(tree(usherd), before);
+    let _ = usher(usherd, "print docker third").expect_ok();
+}

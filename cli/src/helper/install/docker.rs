@@ -87,6 +87,17 @@ impl Format for Docker<'_> {
     }
 }
 
+/// docker tells a registry, and no profile.
+pub(super) fn check(profile: &str, places: &[Place]) -> Result<(), Error> {
+    if !places.iter().any(|place| place.by_name_only) {
+        return Ok(());
+    }
+    Err(Error::Configuration(format!(
+        "the profile {profile} has `by_name_only`, and docker cannot name it: usher would never give docker its token; \
+         take `by_name_only` out of its configuration, then `usher reload`, or name a profile that its `urls` choose"
+    )))
+}
+
 /// What is to be there so that docker asks usher for `places`; for all registries if there are none.
 pub(super) fn wants(places: &[Place]) -> Vec<Want> {
     let mut keys: Vec<_> = places.iter().map(|place| vec![HELPERS.to_owned(), place.registry()]).collect();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use usher_proto::v1::{ProfileStatus, StatusRequest};
 
-use crate::{call::with_started_daemon, caller::Caller, error::Error};
+use super::docker;
+use crate::{args::Tool, call::with_started_daemon, caller::Caller, error::Error};
 
 /// How long usherd may take to tell.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,10 +20,12 @@ pub(super) struct Place {
     path: String,
     /// The URL alone does not tell whose token is meant: it chooses no profile, or another has the same.
     pub(super) by_name: bool,
+    /// No URL chooses the profile at all.
+    pub(super) by_name_only: bool,
 }
 
-/// The places of `profile`, as usherd knows them.
-pub(super) fn of(profile: &str, caller: &mut Caller<'_>) -> Result<Vec<Place>, Error> {
+/// The places of `profile` for `tool`, as usherd knows them.
+pub(super) fn of(profile: &str, tool: Tool, caller: &mut Caller<'_>) -> Result<Vec<Place>, Error> {
     let profiles = with_started_daemon(caller, PATIENCE, async |daemon| {
         // Where there is none of that name usherd says so.
         daemon.status(StatusRequest { profile: profile.to_owned() }).await?;
@@ -34,6 +37,9 @@ pub(super) fn of(profile: &str, caller: &mut Caller<'_>) -> Result<Vec<Place>, E
             "the profile {profile} has no `urls`, so that nobody knows for which hosts it is: name them in its \
              configuration, then `usher reload`"
         )));
+    }
+    if tool == Tool::Docker {
+        docker::check(profile, &places)?;
     }
     Ok(places)
 }
@@ -48,6 +54,7 @@ fn places(profile: &str, profiles: &[ProfileStatus]) -> Vec<Place> {
     let mut places = read(own);
     for place in &mut places {
         place.by_name = is_by_name || others.contains(place);
+        place.by_name_only = is_by_name;
     }
     // By scheme, host and path alone: each of them once.
     let mut seen: Vec<Place> = Vec::new();
@@ -72,12 +79,19 @@ impl Place {
                 .map(|path| format!("/{path}"))
                 .unwrap_or_default(),
             by_name: false,
+            by_name_only: false,
         })
     }
 
-    /// As git is to match it.
+    /// As git is to match it. It has all else of a path encoded when it compares.
     pub(super) fn url(&self) -> String {
-        format!("{}://{}{}", self.scheme, self.host, self.path)
+        // What is encoded already stays.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/%".contains(&byte);
+        let encoded = self.path.bytes().map(|byte| match byte {
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        });
+        format!("{}://{}{}", self.scheme, self.host, encoded.collect::<String>())
     }
 
     /// Whether it is less than a host.
@@ -113,6 +127,11 @@ mod tests {
             ("https://a.example.com:8443/x", "https://a.example.com:8443/x", "a.example.com:8443"),
             ("http://127.0.0.1:5000/", "http://127.0.0.1:5000", "127.0.0.1:5000"),
             ("https://[::1]:5000/v2/", "https://[::1]:5000/v2", "[::1]:5000"),
+            (
+                "https://a.example.com/x+@,:$();'\u{e4}%2B~/",
+                "https://a.example.com/x%2B%40%2C%3A%24%28%29%3B%27%C3%A4%2B~",
+                "a.example.com",
+            ),
             ("https://index.docker.io/", "https://index.docker.io", "https://index.docker.io/v1/"),
         ] {
             let place = Place::read(url).unwrap();

@@ -6,7 +6,7 @@ use super::{
     docker::{self, Docker},
     format::{Change, Format as _},
     git::{self, Git},
-    links,
+    links, named,
     places::{self, Place},
 };
 use crate::{
@@ -19,18 +19,36 @@ use crate::{
 pub(crate) fn run(args: &HelperPrint, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let usher = links::usher()?;
     let profile = args.profile.as_deref();
+    check_names(&usher, profile)?;
+    let mut places = |tool| profile.map_or(Ok(Vec::new()), |profile| places::of(profile, tool, caller));
     let text = match args.tool {
         PrintTool::Kubectl => kubectl(&usher, profile)?,
-        tool => {
-            let places = profile.map_or(Ok(Vec::new()), |profile| places::of(profile, caller))?;
-            match tool {
-                PrintTool::Git => for_git(&usher, profile, &places, caller)?,
-                _ => for_docker(&usher, &places)?,
-            }
+        PrintTool::Docker => for_docker(&usher, &places(Tool::Docker)?)?,
+        PrintTool::Git => {
+            let places = places(Tool::Git)?;
+            for_git(&usher, profile, &places, caller)?
         }
     };
     caller.answer(&text)?;
     Ok(exit::OK)
+}
+
+/// What is printed is pasted, its comments too: none of them may end early.
+fn check_names(usher: &Path, profile: Option<&str>) -> Result<(), Error> {
+    let is_odd = |text: &str| text.contains(char::is_control);
+    if profile.is_some_and(is_odd) {
+        return Err(Error::usage(
+            "there is a control character in the name of the profile",
+            "`usher status` lists the profiles",
+        ));
+    }
+    if is_odd(&usher.to_string_lossy()) {
+        let usher = named(usher);
+        return Err(Error::Configuration(format!(
+            "there is a control character in {usher}, which nothing can be pasted with: have usher in another directory"
+        )));
+    }
+    Ok(())
 }
 
 /// As git itself writes it. usher is called by its own name: no link is needed.

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn run(tool: &InstallTool, caller: &mut Caller<'_>) -> Result<u8, Error> {
     let wish = Wish::of(tool);
     let places = match wish.profile {
-        Some(profile) => places::of(profile, caller)?,
+        Some(profile) => places::of(profile, wish.tool, caller)?,
         None => Vec::new(),
     };
     let usher = links::usher()?;

@@ -49,13 +49,14 @@ fn place(url: &str) -> Place {
 }
 
 /// Files as people have them, with `credential` sections or without.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "",
     "# mine\n[user]\n\tname = A",
     "[credential]\n# a comment\n\n[user]\n  name = A ; x\n",
     "[credential]\n\thelper = store\n\thelper = !f() { echo password=x; }; f\n[core]\n",
     "[credential]\n[credential \"https://a.example.com\"]\n\thelper =\n\thelper = store\n",
     "[CREDENTIAL \"https://a.example.com/x\"]\nUSEHTTPPATH = off # why\n",
+    "[credential \"https://a.example.com/x\"]\n\tuseHttpPath = no # one\n\tuseHttpPath = off # two\n",
     "[credential \"https://a.example.com\"]\n\thelper = \n\thelper = x\n\thelper = \n\thelper = y\n",
 ];
 
@@ -172,6 +173,22 @@ fn a_profiles_hosts_get_a_section_with_no_other_helper() {
          [credential \"https://b.example.com:8443/team\"]\n\thelper = \n\
          \thelper = /opt/git-credential-usher\n\tuseHttpPath = true\n"
     );
+}
+
+#[test]
+fn of_two_that_say_the_same_both_stay_when_a_third_comes() {
+    let wants = wants_of(&[place("https://a.example.com/x/")]);
+    let before =
+        "[credential \"https://a.example.com/x\"]\n\tuseHttpPath = no # one\n\tuseHttpPath = off # two\n";
+    let after = settled(before, &[], &[], &wants, &[]);
+    assert!(
+        after.text.starts_with(before) && after.text.ends_with("\tuseHttpPath = true\n"),
+        "{}",
+        after.text
+    );
+    let moved = format!("# new\n{}", after.text);
+    let left = settled(&moved, &after.entries, &wants, &[], &[]);
+    assert_eq!(left.text, format!("# new\n{before}"));
 }
 
 #[test]
