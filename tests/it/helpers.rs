@@ -31,6 +31,10 @@ use usher_testkit::{ca::Ca, git_server, idp::FakeIdp, process::Output, programs:
 
 use crate::support::frontdoor;
 
+/// What a git server asks for in its 401.
+const BEARER: &str = "Bearer realm=\"git\"";
+const BASIC: &str = "Basic realm=\"git\"";
+
 /// A profile whose token goes to `url`, under a user name where a token has to be a password.
 fn owner(sandbox: &Sandbox, ca: &Ca, idp: &FakeIdp, url: &str, username: &str) -> String {
     let loopback = if url.starts_with("http:") { "allow_loopback_http = true\n" } else { "" };

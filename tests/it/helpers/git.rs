@@ -8,11 +8,8 @@ use usher_testkit::{
     usherd::Usherd,
 };
 
-use super::{Git, git_of, owner, schemes, value};
+use super::{BASIC, BEARER, Git, git_of, owner, schemes, value};
 use crate::support::sandbox;
-
-const BEARER: &str = "Bearer realm=\"git\"";
-const BASIC: &str = "Basic realm=\"git\"";
 
 /// A git server whose owner is a profile, with a repository `a`.
 struct Forge {

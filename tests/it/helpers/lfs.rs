@@ -10,11 +10,9 @@ use usher_testkit::{
     usherd::Usherd,
 };
 
-use super::{Git, git_of, owner};
+use super::{BASIC, BEARER, Git, git_of, owner};
 use crate::support::sandbox;
 
-const BEARER: &str = "Bearer realm=\"git\"";
-const BASIC: &str = "Basic realm=\"git\"";
 const CONTENT: &str = "what is too large for git\n";
 
 /// A git and a git-lfs.
