@@ -127,9 +127,7 @@ impl Store {
     async fn is_there(&self) -> bool {
         let directory = self.location.directory.clone();
         let found = tokio::task::spawn_blocking(move || directory.symlink_metadata());
-        found.await.map_or(true, |found| {
-            found.map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
-        })
+        !found.await.is_ok_and(|found| found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
     }
 
     /// Has `work` done on the files in a thread of its own; once more where somebody has removed the directory.
